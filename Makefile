@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# How lkvm is built.
+#
+#   make                                    build/lkvm for this machine
+#   make static                             the same, linked statically
+#   make CROSS_COMPILE=riscv64-linux-gnu-   build/riscv64-linux-gnu/lkvm
+#   make riscv64                            build/riscv64/lkvm: static, on any Debian machine;
+#                                           installs (apt) the compiler and fetches the libraries it lacks
+#   make check | lint | fuzz                native tests, analysers, fuzzers
+#
+# Knobs: CC CFLAGS CPPFLAGS LDFLAGS V=1 O=dir WERROR=1 STATIC=1 SYSROOT=dir SANITIZE=address,undefined
+#        DESTDIR PREFIX (or prefix)
+#
+# Each folder's sources are taken as they lie there. All but cmd/ goes into one
+# archive, so that a test links only what it needs.
+
+VERSION := $(strip $(shell cat VERSION))
+
+ifdef CROSS_COMPILE
+  ifeq ($(origin CC),default)
+    CC := $(CROSS_COMPILE)gcc
+  endif
+  ifeq ($(origin AR),default)
+    AR := $(CROSS_COMPILE)ar
+  endif
+  O ?= build/$(patsubst %-,%,$(notdir $(CROSS_COMPILE)))
+endif
+O ?= build
+PREFIX ?= $(or $(prefix),/usr/local)
+PKG_CONFIG ?= $(CROSS_COMPILE)pkg-config
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wwrite-strings -Wundef \
+	-Wpointer-arith -Wvla -Wformat=2 -Wno-format-nonliteral
+HARDEN := -fstack-protector-strong -fno-strict-aliasing -fno-delete-null-pointer-checks
+HARDEN_LD := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+
+ifdef SANITIZE
+  HARDEN += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+  HARDEN_LD += -fsanitize=$(SANITIZE)
+else
+  # Fortified functions need an optimising compile and fight with sanitizers.
+  HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+
+ifdef STATIC
+  # A C library without the start file for it (glibc 2.36 on riscv64) gives a fixed address.
+  ifneq ($(findstring /,$(shell $(CC) -print-file-name=rcrt1.o)),)
+    HARDEN += -fPIE
+    HARDEN_LD += -static-pie
+  else
+    HARDEN += -fno-pie
+    HARDEN_LD += -static -no-pie
+  endif
+else
+  HARDEN += -fPIE
+  HARDEN_LD += -pie
+endif
+
+ALL_CPPFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DLKVM_VERSION='"$(VERSION)"' -Iinclude $(CPPFLAGS)
+ALL_CFLAGS = $(WARN) $(if $(WERROR),-Werror) $(HARDEN) -pthread $(CFLAGS)
+ALL_LDFLAGS = $(HARDEN_LD) -pthread $(LDFLAGS)
+
+# libfdt has no .pc file; zlib has one, but -lz is all it says.
+ifdef SYSROOT
+  # Only these libraries come from there: the C library stays the compiler's own.
+  ALL_CPPFLAGS += -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/riscv64-linux-gnu
+  LIBS := $(SYSROOT)/usr/lib/riscv64-linux-gnu/libfdt.a $(SYSROOT)/usr/lib/riscv64-linux-gnu/libz.a
+else
+  LIBS := -lfdt -lz
+endif
+
+CORE := $(sort $(wildcard vmm/*.c riscv/*.c hw/*.c virtio/*.c snapshot/*.c))
+CMDS := $(sort $(wildcard cmd/*.c))
+TESTS := $(sort $(wildcard tests/unit/test_*.c))
+TEST_SUPPORT := $(filter-out $(TESTS),$(sort $(wildcard tests/unit/*.c)))
+FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+
+CORE_OBJ := $(CORE:%.c=$(O)/obj/%.o)
+CMD_OBJ := $(CMDS:%.c=$(O)/obj/%.o)
+SUPPORT_OBJ := $(TEST_SUPPORT:%.c=$(O)/obj/%.o)
+TEST_BIN := $(TESTS:tests/unit/%.c=$(O)/unit/%)
+FUZZ_BIN := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
+
+.PHONY: all static riscv64 unit check lint fuzz bench install uninstall clean FORCE
+.SECONDARY:
+all: $(O)/lkvm
+
+static:
+	$(Q)$(MAKE) --no-print-directory STATIC=1 O=$(O)/static
+
+riscv64:
+	$(Q)tests/lab/lab setup tools-build sysroot
+	$(Q)$(MAKE) --no-print-directory CROSS_COMPILE=riscv64-linux-gnu- O=build/riscv64 STATIC=1 \
+		SYSROOT=$$(tests/lab/lab path sysroot) all
+
+# Objects depend on the flags they were built with.
+$(O)/flags: FORCE
+	@mkdir -p $(O)
+	@echo '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LIBS)' | cmp -s - $@ || \
+		echo '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LIBS)' > $@
+
+$(O)/obj/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/liblkvm.a: $(CORE_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(O)/lkvm: $(CMD_OBJ) $(O)/liblkvm.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(CMD_OBJ) $(O)/liblkvm.a $(LIBS)
+
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(O)/liblkvm.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(SUPPORT_OBJ) $(O)/liblkvm.a $(LIBS) \
+		$(shell $(PKG_CONFIG) --libs check)
+
+unit: $(TEST_BIN)
+
+check:
+	tests/check
+
+lint:
+	tests/check lint
+
+# libFuzzer is clang's.
+$(O)/fuzz/%: tests/fuzz/%.c $(CORE) $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)clang $(ALL_CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -pthread \
+		-o $@ $< $(CORE) $(LIBS)
+
+fuzz: $(FUZZ_BIN)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(O)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm
+
+clean:
+	rm -rf build
+
+-include $(CORE_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TESTS:%.c=$(O)/obj/%.d)

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The subcommands: one file each, one row each in the table of main.c.
+ */
+#ifndef CMD_H
+#define CMD_H
+
+#include "lkvm/log.h"
+#include "lkvm/options.h"
+
+/* Exit statuses that lkvm itself decides (lkvm(1)). */
+#define STATUS_NOT_STARTED 125
+
+/**
+ * struct command - one subcommand
+ * @options: its table: name, summary, rows; for "run" made when it is called
+ * @run: does it; @argv starts after the command's name
+ *
+ * @run returns the process's exit status.
+ */
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(struct log *log, int argc, char **argv);
+	bool common;
+};
+
+extern const struct command commands[];
+
+int cmd_run(struct log *log, int argc, char **argv);
+int cmd_help(struct log *log, int argc, char **argv);
+int cmd_version(struct log *log, int argc, char **argv);
+int cmd_pause(struct log *log, int argc, char **argv);
+int cmd_resume(struct log *log, int argc, char **argv);
+int cmd_stop(struct log *log, int argc, char **argv);
+
+/**
+ * not_started() - print @err as the one line that says why, and give the status
+ */
+int not_started(struct log *log, const struct error *err);
+
+#endif /* CMD_H */

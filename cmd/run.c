@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * "lkvm run": turn options into a struct vm_config, build the VM, run it, and
+ * give its verdict as exit status (lkvm(1)):
+ *
+ *   0 power-off   124 --timeout   125 not started   126 the guest died
+ *   128+n ended by signal n
+ *
+ * The option table is made when the command starts, because a row for each ISA
+ * and SBI extension that can be hidden comes from the tables in riscv/isa.c.
+ */
+#include "cmd.h"
+#include "lkvm/arch.h"
+#include "lkvm/control.h"
+#include "lkvm/process.h"
+#include "lkvm/riscv/config.h"
+#include "lkvm/vm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_RAM (512 * MIB)
+
+struct run_options {
+	struct vm_config vm;
+	struct arch_config arch;
+	const char *name;
+	enum log_level level;
+	char default_name[32];
+};
+
+static int set_mem(void *target, const struct option_spec *opt, const char *value, bool on,
+		   struct error *err)
+{
+	struct run_options *o = target;
+	struct mem_request *m = &o->vm.mem[o->vm.nr_mem];
+	const char *at = strchr(value, '@');
+	char size[64];
+	uint64_t gpa;
+
+	(void)opt;
+	(void)on;
+	if (o->vm.nr_mem == ARRAY_SIZE(o->vm.mem))
+		return fail(err, "more than %zu regions", ARRAY_SIZE(o->vm.mem));
+	*m = (struct mem_request){.size = 0};
+	if (at) {
+		if ((size_t)(at - value) >= sizeof(size))
+			return fail(err, "not a size");
+		memcpy(size, value, (size_t)(at - value));
+		size[at - value] = '\0';
+		if (parse_size(at + 1, 1, &gpa, err))
+			return -1;
+		if (gpa % (2 * MIB))
+			return fail(err, "the address must be a multiple of 2 MiB");
+		m->placed = true;
+		m->gpa = gpa;
+		value = size;
+	}
+	if (parse_size(value, MIB, &m->size, err))
+		return -1;
+	if (!m->size || m->size % MIB)
+		return fail(err, "RAM comes in whole MiB, at least one");
+	o->vm.nr_mem++;
+	return 0;
+}
+
+static int set_cpus(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	struct run_options *o = target;
+	uint64_t cpus;
+
+	(void)opt;
+	(void)on;
+	if (parse_uint(value, UINT32_MAX, &cpus, err))
+		return -1;
+	if (!cpus)
+		return fail(err, "a VM has at least one vCPU");
+	o->vm.cpus = (unsigned int)cpus;
+	return 0;
+}
+
+static int set_timeout(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	struct run_options *o = target;
+	uint64_t seconds;
+
+	(void)opt;
+	(void)on;
+	if (parse_uint(value, 1000000000, &seconds, err))
+		return -1;
+	if (!seconds)
+		return fail(err, "a time limit is at least one second");
+	o->vm.timeout_s = (unsigned int)seconds;
+	return 0;
+}
+
+/* One of a few words; the error lists them. */
+static int choose(const char *value, const char *const *words, const char *all, struct error *err)
+{
+	int i;
+
+	for (i = 0; words[i]; i++)
+		if (!strcmp(words[i], value))
+			return i;
+	return fail(err, "must be one of %s", all);
+}
+
+static int set_console(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	static const char *const words[] = {"serial", "hv", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "serial, hv", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->vm.console = i ? CONSOLE_SBI : CONSOLE_SERIAL;
+	return 0;
+}
+
+static int set_irqchip(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	static const char *const words[] = {"auto", "plic", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "auto, plic", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->arch.irqchip = i ? IRQCHIP_PLIC : IRQCHIP_AUTO;
+	return 0;
+}
+
+static int set_hgatp(void *target, const struct option_spec *opt, const char *value, bool on,
+		     struct error *err)
+{
+	static const char *const words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "auto, host, sv39, sv48, sv57", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->arch.hgatp.choice = (enum hgatp_choice)i;
+	return 0;
+}
+
+static int set_satp(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	static const char *const words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "auto, host, sv39, sv48, sv57", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->arch.satp = (enum satp_choice)i;
+	return 0;
+}
+
+static int set_gpa_bits(void *target, const struct option_spec *opt, const char *value, bool on,
+			struct error *err)
+{
+	struct run_options *o = target;
+	uint64_t bits;
+
+	(void)opt;
+	(void)on;
+	if (parse_uint(value, 64, &bits, err))
+		return -1;
+	if (bits < 32)
+		return fail(err, "RAM starts at 2 GiB, so 32 bits are the least");
+	o->arch.hgatp.gpa_bits = (unsigned int)bits;
+	return 0;
+}
+
+static int set_on_reboot(void *target, const struct option_spec *opt, const char *value, bool on,
+			 struct error *err)
+{
+	static const char *const words[] = {"restart", "exit", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "restart, exit", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->vm.exit_on_reset = i;
+	return 0;
+}
+
+static int set_network(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	(void)target;
+	(void)opt;
+	(void)on;
+	if (strcmp(value, "mode=none") && strcmp(value, "none"))
+		return fail(err, "this version has no network device: only mode=none");
+	return 0;
+}
+
+static int set_name(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	struct run_options *o = target;
+
+	(void)opt;
+	(void)on;
+	if (!control_name_ok(value))
+		return fail(err, "a name is 1 to %d of the characters A-Z a-z 0-9 . _ -",
+			    VM_NAME_MAX);
+	o->name = value;
+	return 0;
+}
+
+static int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
+			struct error *err)
+{
+	struct run_options *o = target;
+
+	(void)opt;
+	(void)on;
+	return log_level_parse(value, &o->level, err);
+}
+
+/* The extension rows: which one is told by the row's offset. */
+static int hide_isa(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	struct run_options *o = target;
+
+	(void)value;
+	(void)on;
+	(void)err;
+	o->arch.isa.hide_isa[opt->offset] = true;
+	return 0;
+}
+
+static int hide_sbi(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	struct run_options *o = target;
+
+	(void)value;
+	(void)on;
+	(void)err;
+	o->arch.isa.hide_sbi[opt->offset] = true;
+	return 0;
+}
+
+static int set_id(void *target, const struct option_spec *opt, const char *value, bool on,
+		  struct error *err)
+{
+	struct isa_request *isa = &((struct run_options *)target)->arch.isa;
+	uint64_t id;
+
+	(void)on;
+	if (parse_uint(value, UINT64_MAX, &id, err))
+		return -1;
+	switch (opt->offset) {
+	case 0:
+		isa->mvendorid = id;
+		isa->set_mvendorid = true;
+		break;
+	case 1:
+		isa->marchid = id;
+		isa->set_marchid = true;
+		break;
+	default:
+		isa->mimpid = id;
+		isa->set_mimpid = true;
+		break;
+	}
+	return 0;
+}
+
+#define STRING(field) option_set_string, offsetof(struct run_options, field)
+#define FLAG(field) option_set_flag, offsetof(struct run_options, field)
+
+static const struct option_spec run_rows[] = {
+	{"kernel", 'k', "FILE", "Linux Image (also gzip, EFI zboot) or ELF to start", "Guest",
+	 STRING(vm.kernel), false, false},
+	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(vm.initrd), false,
+	 false},
+	{"params", 'p', "TEXT", "kernel command line, after lkvm's own words", NULL,
+	 STRING(vm.params), false, false},
+	{"firmware", 'f', "FILE", "raw S-mode binary to start at RAM base + 2 MiB", NULL,
+	 STRING(vm.firmware), false, false},
+	{"nodefaults", 0, NULL, "add nothing to the kernel command line", NULL, FLAG(vm.nodefaults),
+	 false, false},
+	{"cpus", 'c', "N", "number of vCPUs (1)", "Machine", set_cpus, 0, false, false},
+	{"mem", 'm', "SIZE[@GPA]", "RAM in MiB, or with K M G T (512); repeat for more regions",
+	 NULL, set_mem, 0, false, false},
+	{"irqchip", 0, "CHIP", "interrupt chip: auto, plic", NULL, set_irqchip, 0, false, false},
+	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL, set_hgatp,
+	 0, false, false},
+	{"gpa-bits", 0, "N", "at least N bits of guest physical address", NULL, set_gpa_bits, 0,
+	 false, false},
+	{"satp", 0, "MODE", "the guest's own paging: auto, host, sv39, sv48, sv57", NULL, set_satp,
+	 0, false, false},
+	{"isa", 0, "LIST", "offer only these extensions, e.g. rv64gc_zba_zbb", NULL,
+	 STRING(arch.isa.list), false, false},
+	{"custom-mvendorid", 0, "N", "mvendorid the guest reads", NULL, set_id, 0, false, false},
+	{"custom-marchid", 0, "N", "marchid the guest reads", NULL, set_id, 1, false, false},
+	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, set_id, 2, false, false},
+	{"console", 0, "KIND", "what standard input and output are: serial, hv", "Devices",
+	 set_console, 0, false, false},
+	{"network", 'n', "MODE", "network device: mode=none", NULL, set_network, 0, false, false},
+	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", set_name, 0, false,
+	 false},
+	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL, set_timeout,
+	 0, false, false},
+	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
+	 set_on_reboot, 0, false, false},
+	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
+	 STRING(vm.dump_dtb), false, false},
+	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL, FLAG(vm.dry_run),
+	 false, false},
+	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL, set_loglevel, 0,
+	 false, false},
+};
+
+struct run_table {
+	struct option_table table;
+	struct option_spec rows[ARRAY_SIZE(run_rows) + ISA_EXT_COUNT + SBI_EXT_COUNT + 1];
+	char names[ISA_EXT_COUNT + SBI_EXT_COUNT][32];
+};
+
+static struct run_table *make_table(void)
+{
+	struct run_table *t = calloc(1, sizeof(*t));
+	size_t row = ARRAY_SIZE(run_rows), name = 0;
+	unsigned int i;
+
+	if (!t)
+		return NULL;
+	memcpy(t->rows, run_rows, sizeof(run_rows));
+	for (i = 0; i < ISA_EXT_COUNT; i++, row++, name++) {
+		snprintf(t->names[name], sizeof(t->names[name]), "disable-%s", isa_ext_name(i));
+		t->rows[row] = (struct option_spec){.name = t->names[name],
+						    .help = "hide the ISA extension",
+						    .group = i ? NULL : "Hiding extensions",
+						    .set = hide_isa,
+						    .offset = i,
+						    .hidden = true};
+	}
+	for (i = 0; i < SBI_EXT_COUNT; i++, row++, name++) {
+		snprintf(t->names[name], sizeof(t->names[name]), "disable-sbi-%s", sbi_ext_name(i));
+		t->rows[row] = (struct option_spec){.name = t->names[name],
+						    .help = "hide the SBI extension",
+						    .set = hide_sbi,
+						    .offset = i,
+						    .hidden = true};
+	}
+	t->table = (struct option_table){.command = "run",
+					 .operands = "[KERNEL]",
+					 .summary = "Start a virtual machine in the foreground.",
+					 .rows = t->rows};
+	return t;
+}
+
+static int settle(struct run_options *o, const struct operands *ops, struct error *err)
+{
+	if (ops->nr_rest)
+		return fail(err, "this version runs no command in the guest (after \"--\")");
+	if (ops->argc > 1)
+		return fail(err, "%s: only one kernel can be started, and it is %s", ops->argv[1],
+			    ops->argv[0]);
+	if (ops->argc) {
+		if (o->vm.kernel)
+			return fail(err, "-k %s and %s: only one kernel can be started",
+				    o->vm.kernel, ops->argv[0]);
+		o->vm.kernel = ops->argv[0];
+	}
+	if (o->vm.firmware && o->vm.kernel)
+		return fail(err, "-f %s and -k %s: a VM starts one of them", o->vm.firmware,
+			    o->vm.kernel);
+	if (!o->vm.firmware && !o->vm.kernel)
+		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (!o->vm.nr_mem)
+		o->vm.mem[o->vm.nr_mem++] = (struct mem_request){.size = DEFAULT_RAM};
+	if (!o->name) {
+		snprintf(o->default_name, sizeof(o->default_name), "guest-%d", (int)getpid());
+		o->name = o->default_name;
+	}
+	o->vm.name = o->name;
+	o->vm.arch = &o->arch;
+	return 0;
+}
+
+static int run(struct log *log, struct run_options *o)
+{
+	enum vm_verdict verdict;
+	struct error err;
+	struct vm *vm;
+	int signal_fd, sig;
+
+	if (process_init(&err))
+		return not_started(log, &err);
+	signal_fd = process_signal_fd(&err);
+	if (signal_fd < 0)
+		return not_started(log, &err);
+	vm = vm_create(&o->vm, (struct kvm_sys){.ops = &kvm_sys_linux}, log, &err);
+	if (!vm)
+		return not_started(log, &err);
+	if (o->vm.dry_run) {
+		arch_print_plan(vm, STDOUT_FILENO);
+		vm_destroy(vm);
+		return 0;
+	}
+	vm->control = control_create(vm, &err);
+	if (!vm->control && o->name != o->default_name) {
+		vm_destroy(vm);
+		return not_started(log, &err);
+	}
+	if (!vm->control)
+		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
+	vm->signal_fd = signal_fd;
+	verdict = vm_run(vm);
+	sig = vm->end_signal;
+	vm_destroy(vm);
+	close(signal_fd);
+	if (verdict == VM_SIGNAL)
+		process_die_by(sig);
+	return vm_verdict_status(verdict);
+}
+
+int cmd_run(struct log *log, int argc, char **argv)
+{
+	struct run_table *t = make_table();
+	struct run_options o = {
+		.vm = {.cpus = 1, .console_in = STDIN_FILENO, .console_out = STDOUT_FILENO},
+		.level = LOG_LEVEL_WARNING,
+	};
+	struct operands ops;
+	struct error err;
+	int ret;
+
+	if (!t) {
+		fail(&err, "no memory");
+		return not_started(log, &err);
+	}
+	ret = options_parse(&t->table, &o, argc, argv, &ops, &err);
+	if (ret > 0) {
+		options_help(&t->table, STDOUT_FILENO);
+		ret = 0;
+	} else if (ret < 0 || settle(&o, &ops, &err)) {
+		ret = not_started(log, &err);
+	} else {
+		atomic_store(&log->level, o.level);
+		ret = run(log, &o);
+	}
+	operands_free(&ops);
+	free(t);
+	return ret;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The contract between the core and the architecture: vmm/ calls these, riscv/
+ * implements them. Order of calls for one VM:
+ *
+ *   arch_plan        a fresh KVM VM exists: decide modes and layout, once
+ *   arch_kvm_setup   put the decisions into the KVM VM, before memslots and vCPUs
+ *   arch_build       guest RAM and devices, once
+ *   arch_vcpu_setup  all vCPUs exist, none has run: one call for each
+ *   arch_boot        load the guest and set the boot vCPU's registers
+ *   arch_start       connect the console: the vCPUs start next, once
+ *   (vCPU threads run: arch_handle_exit, arch_mmio_done)
+ *   arch_reset       devices back to power-on state, vCPUs gone or fresh
+ *   arch_destroy
+ *
+ * A reset builds a new KVM VM: arch_kvm_setup, arch_vcpu_setup, arch_reset,
+ * arch_boot run again. All but the two exit functions run on the loop's thread.
+ * Each returns 0, or -1 with @err set.
+ */
+#ifndef LKVM_ARCH_H
+#define LKVM_ARCH_H
+
+#include "lkvm/util.h"
+#include "lkvm/vcpu.h"
+
+struct vm;
+
+/**
+ * arch_ram_base() - where RAM starts when the user does not say
+ */
+gpa_t arch_ram_base(void);
+
+int arch_plan(struct vm *vm, struct error *err);
+int arch_kvm_setup(struct vm *vm, struct error *err);
+int arch_build(struct vm *vm, struct error *err);
+int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err);
+int arch_boot(struct vm *vm, struct error *err);
+int arch_start(struct vm *vm, struct error *err);
+void arch_reset(struct vm *vm);
+void arch_destroy(struct vm *vm);
+
+/**
+ * arch_handle_exit() - an exit that only the architecture knows (vCPU thread)
+ *
+ * Return: what to do next; -1 where it does not know the exit either.
+ */
+int arch_handle_exit(struct vcpu *vcpu);
+
+/**
+ * arch_mmio_done() - the vCPU accessed @gpa by MMIO (vCPU thread)
+ */
+void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write);
+
+/**
+ * arch_vcpu_where() - "pc 0x… ra 0x… …" of a vCPU that is not running, for reports
+ */
+const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len);
+
+/**
+ * arch_run_error() - what a failed KVM_RUN means on this architecture
+ *
+ * Return: a sentence, or NULL where errno says all there is.
+ */
+const char *arch_run_error(int errnum);
+
+/**
+ * arch_print_plan() - the resolved layout and interrupts, for --dry-run
+ */
+void arch_print_plan(struct vm *vm, int fd);
+
+#endif /* LKVM_ARCH_H */

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a VM is to be: the one struct that a command line, a configuration file
+ * or a snapshot's header fills, and that vm_create() reads. Plain data; the
+ * strings belong to whoever filled it and outlive the VM.
+ */
+#ifndef LKVM_CONFIG_H
+#define LKVM_CONFIG_H
+
+#include "lkvm/memory.h"
+#include "lkvm/util.h"
+
+struct arch_config;
+
+/**
+ * struct mem_request - one -m option
+ * @size: bytes
+ * @placed: the user named the address
+ * @gpa: that address; where not @placed the architecture's RAM base
+ */
+struct mem_request {
+	uint64_t size;
+	bool placed;
+	gpa_t gpa;
+};
+
+enum console_kind {
+	CONSOLE_SERIAL, /* the 8250 */
+	CONSOLE_SBI,	/* the firmware console ("hv") */
+};
+
+/**
+ * struct vm_config - a VM, as asked for
+ * @name: unique among this user's VMs
+ * @kernel, @initrd, @firmware: paths or NULL
+ * @params: the user's kernel command line, or NULL
+ * @nodefaults: add nothing to it
+ * @cpus: vCPUs, at least 1
+ * @mem, @nr_mem: RAM
+ * @console: which console @console_in and @console_out are connected to
+ * @console_in, @console_out: descriptors, -1 for none
+ * @timeout_s: end the VM after this many seconds; 0: never
+ * @exit_on_reset: a guest's reset ends the VM instead of restarting it
+ * @dump_dtb: file that receives the device tree, or NULL
+ * @dry_run: settle everything, print it, start nothing
+ * @arch: the architecture's part
+ */
+struct vm_config {
+	const char *name;
+	const char *kernel, *initrd, *firmware;
+	const char *params;
+	bool nodefaults;
+	unsigned int cpus;
+	struct mem_request mem[MEMORY_MAX_REGIONS];
+	size_t nr_mem;
+	enum console_kind console;
+	int console_in, console_out;
+	unsigned int timeout_s;
+	bool exit_on_reset;
+	const char *dump_dtb;
+	bool dry_run;
+	const struct arch_config *arch;
+};
+
+#endif /* LKVM_CONFIG_H */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest memory: the regions of RAM a VM has, and the one accessor.
+ *
+ * Every access names a GPA and a length. Both are checked once, without
+ * overflow, and must lie wholly inside one region (regions may touch, but an
+ * access never spans two: they are different mappings). What the VMM writes is
+ * marked dirty while dirty logging is on.
+ *
+ * The host mapping has PROT_NONE pages on both sides, so that a bug that
+ * slips past the check faults instead of reaching a neighbour. The HVA is
+ * congruent to the GPA modulo the region's alignment, so that huge G-stage
+ * mappings can form.
+ *
+ * Regions are added before the first vCPU runs and stay until the VM ends, so
+ * look-ups take no lock. The bytes are the guest's, who may change them at any
+ * time: copy first, then check the copy.
+ */
+#ifndef LKVM_MEMORY_H
+#define LKVM_MEMORY_H
+
+#include "lkvm/util.h"
+
+#include <stdatomic.h>
+
+#define MEMORY_MAX_REGIONS 64
+
+/**
+ * struct memory_region - one piece of guest RAM
+ * @gpa: first guest physical address
+ * @size: bytes
+ * @hva: where lkvm sees it
+ * @fd: what backs it; -1 for anonymous memory
+ * @slot: number of its memslot
+ * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
+ */
+struct memory_region {
+	gpa_t gpa;
+	uint64_t size;
+	void *hva;
+	int fd;
+	uint32_t slot;
+	_Atomic uint64_t *dirty;
+	/* private: the reservation around @hva */
+	void *map;
+	size_t map_size;
+};
+
+struct guest_memory {
+	struct memory_region regions[MEMORY_MAX_REGIONS]; /* sorted by gpa */
+	size_t nr;
+};
+
+void memory_init(struct guest_memory *mem);
+
+/**
+ * memory_add() - reserve and map one region of zeroed RAM
+ * @gpa: multiple of 4 KiB
+ * @size: multiple of 4 KiB, not 0
+ * @align: power of two, at least 4 KiB: HVA modulo @align equals GPA modulo @align
+ *
+ * Return: the region, or NULL with @err set (overlap, wrap, no address space).
+ */
+struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
+				 struct error *err);
+
+void memory_destroy(struct guest_memory *mem);
+
+/**
+ * memory_forget() - give all pages back to the host; the guest sees zeroes
+ *
+ * For a reset. No vCPU may run.
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int memory_forget(struct guest_memory *mem, struct error *err);
+
+/**
+ * memory_find() - the region that holds all of [gpa, gpa + len), or NULL
+ *
+ * @len 0 asks for the region that holds @gpa itself.
+ */
+const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
+ * memory_for_read() - host address of [gpa, gpa + len) for reading, or NULL
+ *
+ * Valid until memory_destroy(). The guest may write it while it is read.
+ */
+const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
+ * memory_for_write() - the same for writing; the range counts as dirty from now
+ */
+void *memory_for_write(struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
+ * memory_read() / memory_write() - copy out of and into guest RAM
+ *
+ * Return: true; false (nothing copied) where the range is not inside one region.
+ */
+bool memory_read(const struct guest_memory *mem, gpa_t gpa, void *buf, uint64_t len);
+bool memory_write(struct guest_memory *mem, gpa_t gpa, const void *buf, uint64_t len);
+
+/**
+ * memory_log_dirty() - start (zeroed) or stop the record of lkvm's own writes
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int memory_log_dirty(struct guest_memory *mem, bool on);
+
+/**
+ * memory_total() - bytes of RAM over all regions
+ */
+uint64_t memory_total(const struct guest_memory *mem);
+
+#endif /* LKVM_MEMORY_H */

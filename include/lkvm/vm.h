@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A virtual machine: what everything hangs off, and its life.
+ *
+ *   vm_create -> vm_run -> vm_destroy
+ *
+ * vm_create() opens every file, asks KVM what it can do, settles the layout,
+ * makes the devices and the vCPUs, and loads the guest. vm_run() starts the vCPU
+ * threads and serves the loop until the VM ends. Two VMs in one process work:
+ * there is no state outside struct vm.
+ *
+ * Threads: the thread that calls vm_run() is the loop's thread and owns the
+ * life cycle (pause, reset, end). vCPU threads handle their own exits and touch
+ * devices under the devices' locks. vm_end(), vm_wake() and the counters are for
+ * any thread; the rest is for the loop's thread.
+ */
+#ifndef LKVM_VM_H
+#define LKVM_VM_H
+
+#include "lkvm/bus.h"
+#include "lkvm/config.h"
+#include "lkvm/kvm.h"
+#include "lkvm/log.h"
+#include "lkvm/loop.h"
+#include "lkvm/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct arch_vm;
+struct control;
+struct guest_console;
+struct vcpu;
+
+/**
+ * enum vm_verdict - why a VM ended
+ */
+enum vm_verdict {
+	VM_ALIVE,
+	VM_NOT_STARTED, /* vm_run() could not start the vCPUs */
+	VM_POWEROFF, /* the guest powered off */
+	VM_RESET,    /* the guest asked for a reset */
+	VM_DIED,     /* a panic, or KVM could not go on */
+	VM_TIMEOUT,  /* --timeout ran out */
+	VM_QUIT,     /* the user asked, at the console or by the stop command */
+	VM_SIGNAL,   /* a signal; vm->end_signal says which */
+};
+
+enum vm_gate {
+	GATE_OPEN,   /* vCPUs run */
+	GATE_CLOSED, /* vCPUs park before their next KVM_RUN */
+	GATE_EXIT,   /* vCPU threads end */
+};
+
+/**
+ * struct vm - one virtual machine
+ * @cfg: what was asked
+ * @log: where it speaks
+ * @kvm: the host's side
+ * @mem, @bus, @loop: as their headers say
+ * @arch: the architecture's part: machine, devices, layout
+ * @console: what the guest's console is connected to
+ * @control: the socket that commands reach it by, or NULL
+ * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
+ * @lock: guards the gate, parked counts and @verdict; lock order: after no
+ *        device lock is needed, before none is taken
+ * @cond: signalled when one of these changes
+ * @gate: read without @lock on the vCPU's path
+ * @paused: depth of vm_pause() calls
+ * @suspended: the guest suspended itself to RAM and waits for a wake-up
+ * @end_work: brings a vm_end() to the loop
+ * @verdict: set once by vm_end()
+ * @resets: how often the guest was restarted
+ */
+struct vm {
+	const struct vm_config *cfg;
+	struct log *log;
+	struct kvm kvm;
+	struct guest_memory mem;
+	struct bus bus;
+	struct loop *loop;
+	struct arch_vm *arch;
+	struct guest_console *console;
+	struct control *control;
+	struct vcpu *vcpus;
+	unsigned int nr_vcpus;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	_Atomic enum vm_gate gate;
+	unsigned int parked;
+	bool threads;
+	unsigned int paused;
+	bool suspended;
+	bool wake;
+	enum vm_verdict verdict;
+	int end_signal;
+
+	struct loop_work end_work;
+	struct loop_timer timeout;
+	int signal_fd;
+	uint64_t resets;
+	struct ratelimit mmio_rl, sbi_rl, csr_rl;
+};
+
+/**
+ * vm_create() - build a VM up to the point where it could run
+ * @cfg: stays the caller's and must outlive the VM
+ * @sys: &kvm_sys_linux, or a test's host
+ *
+ * Return: the VM, or NULL with @err set: one line for a person, and nothing was
+ * started.
+ */
+struct vm *vm_create(const struct vm_config *cfg, struct kvm_sys sys, struct log *log,
+		     struct error *err);
+
+/**
+ * vm_run() - run it until it ends
+ *
+ * Return: the verdict; vm->end_signal is valid for VM_SIGNAL.
+ */
+enum vm_verdict vm_run(struct vm *vm);
+
+void vm_destroy(struct vm *vm);
+
+/**
+ * vm_end() - the VM is to end (or restart, for VM_RESET); the first call wins (any thread)
+ */
+void vm_end(struct vm *vm, enum vm_verdict verdict);
+
+/**
+ * vm_pause() - park all vCPUs; nests
+ * @timeout_ms: how long to wait for the slowest
+ *
+ * On return no vCPU runs, and each has finished the exit it was in: its
+ * registers are what the guest sees next.
+ *
+ * Return: 0; -ETIMEDOUT (they run again).
+ */
+int vm_pause(struct vm *vm, int timeout_ms);
+void vm_unpause(struct vm *vm);
+
+/**
+ * vm_suspend() - the guest has suspended itself to RAM (vCPU thread)
+ *
+ * From here vm_wake() counts; the vCPU then answers its exit with VCPU_SUSPEND.
+ */
+void vm_suspend(struct vm *vm);
+
+/**
+ * vm_wake() - end the guest's suspend to RAM, if it is in one (any thread)
+ *
+ * Return: true where it was suspended.
+ */
+bool vm_wake(struct vm *vm);
+
+/**
+ * vm_suspended() - is the guest suspended to RAM? (any thread)
+ */
+bool vm_suspended(struct vm *vm);
+
+/**
+ * vm_verdict_status() - the process exit status for @verdict (see lkvm(1))
+ */
+int vm_verdict_status(enum vm_verdict verdict);
+
+#endif /* LKVM_VM_H */

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory map (include/lkvm/riscv/layout.h).
+ *
+ * RAM comes first: regions that name an address get it, the others follow one
+ * another from the base, each starting where a 2 MiB G-stage mapping can. The
+ * 64-bit PCI window takes the next boundary above the highest RAM; it is made
+ * smaller, down to nothing, rather than force a wider G-stage mode than RAM
+ * itself needs, because nothing has to lie in it.
+ *
+ * First stage. Linux maps all RAM linearly, from its lowest to its highest
+ * address: 128 GiB of it under Sv39, 64 TiB under Sv48 (Linux
+ * Documentation/arch/riscv/vm-layout.rst). The distance from the base to the end
+ * of RAM therefore decides the narrowest mode that serves.
+ *
+ * Pure functions; no state, any thread. Nothing is saved: a restore reads the
+ * regions from the file.
+ */
+#include "lkvm/riscv/layout.h"
+
+#include <stdio.h>
+
+#define PCI64_ALIGN GIB
+#define PCI64_SIZE (64 * GIB)
+
+#define SV39_LINEAR (128 * GIB)
+#define SV48_LINEAR (64 * TIB)
+
+static int place(const struct mem_request *m, gpa_t next, struct layout_region *r,
+		 struct error *err)
+{
+	gpa_t limit = hgatp_limit(USABLE_GPA_BITS);
+	char size[32];
+
+	r->gpa = m->placed ? m->gpa : next;
+	r->size = m->size;
+	format_size(size, sizeof(size), m->size);
+	if (r->gpa < LAYOUT_RAM_BASE)
+		return fail(err, "-m %s@0x%llx: devices live below 0x%llx, so RAM must not", size,
+			    (unsigned long long)r->gpa, (unsigned long long)LAYOUT_RAM_BASE);
+	if (r->gpa > limit || r->size > limit - r->gpa)
+		return fail(err,
+			    "-m %s: at 0x%llx it would end beyond 0x%llx, the last address that a "
+			    "guest's page tables can name (56 bits, less a spare page)",
+			    size, (unsigned long long)r->gpa, (unsigned long long)limit);
+	return 0;
+}
+
+static int check_overlap(const struct layout *l, const struct layout_region *r, struct error *err)
+{
+	char one[32], other[32];
+	size_t i;
+
+	for (i = 0; i < l->nr_ram; i++) {
+		const struct layout_region *o = &l->ram[i];
+
+		if (r->gpa < o->gpa + o->size && o->gpa < r->gpa + r->size)
+			return fail(err, "-m: %s at 0x%llx and %s at 0x%llx overlap",
+				    format_size(one, sizeof(one), o->size),
+				    (unsigned long long)o->gpa,
+				    format_size(other, sizeof(other), r->size),
+				    (unsigned long long)r->gpa);
+	}
+	return 0;
+}
+
+/* The narrowest mode's limit that holds @top, among those the host has. */
+static gpa_t limit_for(gpa_t top, unsigned int max_bits)
+{
+	static const unsigned int widths[] = {34, 41, 50, 59};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(widths); i++)
+		if (widths[i] <= max_bits && (widths[i] != 34 || max_bits == 34) &&
+		    top <= hgatp_limit(widths[i]))
+			return hgatp_limit(widths[i]);
+	return 0;
+}
+
+static void place_pci64(struct layout *l, gpa_t ram_end, unsigned int max_bits)
+{
+	gpa_t limit = limit_for(ram_end, max_bits);
+	gpa_t base = align_up(ram_end, PCI64_ALIGN);
+
+	l->pci64 = (struct layout_region){.gpa = 0};
+	/* Whole GiB, so that the window ends where an alignment does. */
+	if (!limit || base >= align_down(limit, PCI64_ALIGN))
+		return;
+	l->pci64.gpa = base;
+	l->pci64.size = min_u64(PCI64_SIZE, align_down(limit, PCI64_ALIGN) - base);
+}
+
+int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits, struct layout *out,
+		struct error *err)
+{
+	gpa_t next = LAYOUT_RAM_BASE, end = 0;
+	const struct layout_region *last = NULL;
+	char size[32];
+	size_t i;
+
+	*out = (struct layout){.nr_ram = 0};
+	for (i = 0; i < nr; i++) {
+		struct layout_region *r = &out->ram[out->nr_ram];
+
+		if (place(&mem[i], next, r, err) || check_overlap(out, r, err))
+			return -1;
+		out->nr_ram++;
+		next = max_u64(next, align_up(r->gpa + r->size, LAYOUT_ALIGN));
+		if (r->gpa + r->size > end) {
+			end = r->gpa + r->size;
+			last = r;
+		}
+	}
+	for (i = 0; i < out->nr_ram; i++)
+		if (out->ram[i].gpa == LAYOUT_RAM_BASE && out->ram[i].size >= LAYOUT_MIN_RAM)
+			break;
+	if (i == out->nr_ram)
+		return fail(err,
+			    "-m: at least %u MiB of RAM must lie at 0x%llx, where the guest starts",
+			    (unsigned int)(LAYOUT_MIN_RAM / MIB),
+			    (unsigned long long)LAYOUT_RAM_BASE);
+	snprintf(out->what, sizeof(out->what), "RAM of %s at 0x%llx, ending at 0x%llx,",
+		 format_size(size, sizeof(size), last->size), (unsigned long long)last->gpa,
+		 (unsigned long long)end);
+	place_pci64(out, end, max_bits);
+	out->need.top = end;
+	out->need.what = out->what;
+	return 0;
+}
+
+int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned int host_mode,
+		unsigned int *mode, struct error *err)
+{
+	uint64_t span = layout->need.top - LAYOUT_RAM_BASE;
+	unsigned int want;
+
+	switch (choice) {
+	case SATP_SV39:
+		want = 8;
+		break;
+	case SATP_SV48:
+		want = 9;
+		break;
+	case SATP_SV57:
+		want = 10;
+		break;
+	case SATP_HOST:
+		*mode = host_mode;
+		return 0;
+	default:
+		want = span <= SV39_LINEAR ? 8 : span <= SV48_LINEAR ? 9 : 10;
+		/* More RAM than the host's widest mode reaches: Linux uses what it can. */
+		*mode = want < host_mode ? want : host_mode;
+		return 0;
+	}
+	if (want > host_mode || host_mode < 8)
+		return fail(err, "--satp sv%u: this host's own first stage is at most Sv%u",
+			    want == 8	? 39
+			    : want == 9 ? 48
+					: 57,
+			    host_mode == 1   ? 32
+			    : host_mode == 8 ? 39
+			    : host_mode == 9 ? 48
+					     : 57);
+	*mode = want;
+	return 0;
+}

@@ -1,0 +1,727 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The RISC-V machine: its memory map, its table of devices, and the
+ * architecture's half of a VM's life (include/lkvm/arch.h).
+ *
+ * To see what a guest finds, read machine_rows from top to bottom. The order is
+ * the order of building, of activating and of saving; the other way round for
+ * quiescing and destroying. Interrupt numbers are the chip's sources.
+ *
+ *   0x00101000  RTC
+ *   0x0c000000  PLIC
+ *   0x10000000  serial port
+ *   0x80000000  RAM, upwards
+ *
+ * The places below RAM are where QEMU's virt machine has the same devices, so
+ * early consoles and firmware with built-in addresses work.
+ *
+ * scounteren. Linux before 7.x lets user space read the time CSR only as a side
+ * effect of its SBI PMU driver, and hosts since 7.2 start a hart with
+ * scounteren = 0. A 6.12 guest without a PMU would kill its first program. lkvm
+ * sets scounteren to 7 wherever it still is 0: on the boot hart before it runs,
+ * on the others when they first come to user space after they were started. A
+ * hart that Linux brings up writes its own PLIC threshold: that is the sign, and
+ * it comes at each hot-plug. A guest's own choice is never overridden.
+ *
+ * Thread and lock: as arch.h says; arch_handle_exit() and arch_mmio_done() run on
+ * vCPU threads and touch only what has its own lock, and struct hart of their own.
+ * What is saved: each device by its transfer function.
+ */
+#include "machine.h"
+
+#include "lkvm/arch.h"
+#include "lkvm/guest_console.h"
+#include "lkvm/riscv/regs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAP_RTC UINT64_C(0x00101000)
+#define MAP_PLIC UINT64_C(0x0c000000)
+#define MAP_SERIAL UINT64_C(0x10000000)
+
+#define IRQ_SERIAL 10
+#define IRQ_RTC 11
+#define PLIC_SOURCES 127
+
+/* The UART's input clock; 115200 baud divides it evenly. */
+#define SERIAL_CLOCK 3686400
+
+/* Linux reads the first 512 bytes at most; 64 are plenty to seed its pool. */
+#define RNG_SEED 64
+
+/* --- devices ---------------------------------------------------------- */
+
+static void plic_output(void *opaque, unsigned int context, bool level)
+{
+	struct arch_vm *a = opaque;
+	struct kvm_vcpu *vcpu = &a->vm->vcpus[context].kvm;
+
+	if (vcpu->run)
+		kvm_interrupt(vcpu, level);
+}
+
+static struct device *build_plic(struct arch_vm *a, struct irq_line irq, struct error *err)
+{
+	(void)irq;
+	a->plic = plic_create("plic0", PLIC_SOURCES, a->vm->nr_vcpus, plic_output, a, a->vm->log);
+	if (!a->plic) {
+		fail(err, "no memory for the interrupt controller");
+		return NULL;
+	}
+	return plic_device(a->plic);
+}
+
+static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
+			  const struct machine_device *d)
+{
+	unsigned int i, nr = a->vm->nr_vcpus;
+	uint32_t *cells = calloc(nr, 2 * sizeof(*cells));
+
+	fdt_node_begin_at(b, "interrupt-controller", d->base);
+	fdt_prop_strings(b, "compatible", "sifive,plic-1.0.0", "riscv,plic0", NULL);
+	fdt_prop_reg(b, d->base, d->size);
+	fdt_prop_empty(b, "interrupt-controller");
+	fdt_prop_u32(b, "#interrupt-cells", 1);
+	fdt_prop_u32(b, "#address-cells", 0);
+	for (i = 0; cells && i < nr; i++) {
+		cells[2 * i] = fdt_phandle_hart(i);
+		cells[2 * i + 1] = 9; /* supervisor external interrupt */
+	}
+	/* Without memory the property is missing, and the tree too big or the guest deaf. */
+	if (cells)
+		fdt_prop_cells(b, "interrupts-extended", cells, 2 * (size_t)nr);
+	free(cells);
+	fdt_prop_u32(b, "riscv,ndev", PLIC_SOURCES);
+	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
+	fdt_node_end(b);
+}
+
+static void describe_irq(struct fdt_builder *b, uint32_t irq)
+{
+	fdt_prop_u32(b, "interrupt-parent", FDT_PHANDLE_IRQCHIP);
+	fdt_prop_u32(b, "interrupts", irq);
+}
+
+static void describe_serial(struct fdt_builder *b, const struct arch_vm *a,
+			    const struct machine_device *d)
+{
+	(void)a;
+	fdt_node_begin_at(b, "serial", d->base);
+	fdt_prop_string(b, "compatible", "ns16550a");
+	fdt_prop_reg(b, d->base, d->size);
+	fdt_prop_u32(b, "clock-frequency", SERIAL_CLOCK);
+	fdt_prop_u32(b, "current-speed", 115200);
+	describe_irq(b, d->irq);
+	fdt_node_end(b);
+}
+
+static uint64_t rtc_now(void *opaque)
+{
+	struct timespec ts;
+
+	(void)opaque;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * The loop's timers run on the monotonic clock and the alarm is in wall-clock
+ * time: rtc_expire() looks again when the timer fires, and a long wait is cut
+ * into pieces so that a clock that was set meanwhile is noticed.
+ */
+static void rtc_arm(void *opaque, uint64_t deadline)
+{
+	struct arch_vm *a = opaque;
+	uint64_t now = rtc_now(NULL);
+	uint64_t wait = deadline > now ? deadline - now : 0;
+
+	loop_timer_arm(&a->rtc_timer, now_ns() + min_u64(wait, 60 * NSEC_PER_SEC));
+}
+
+static void rtc_disarm(void *opaque)
+{
+	struct arch_vm *a = opaque;
+
+	loop_timer_cancel(&a->rtc_timer);
+}
+
+static void rtc_alarm(void *opaque)
+{
+	struct arch_vm *a = opaque;
+
+	vm_wake(a->vm);
+}
+
+static const struct rtc_env rtc_env = {
+	.now = rtc_now,
+	.arm = rtc_arm,
+	.disarm = rtc_disarm,
+	.alarm = rtc_alarm,
+};
+
+static void rtc_timer(void *opaque)
+{
+	struct arch_vm *a = opaque;
+
+	rtc_expire(a->rtc);
+}
+
+static struct device *build_rtc(struct arch_vm *a, struct irq_line irq, struct error *err)
+{
+	loop_timer_init(&a->rtc_timer, a->vm->loop, rtc_timer, a);
+	a->rtc = rtc_create("rtc0", irq, &rtc_env, a);
+	if (!a->rtc) {
+		fail(err, "no memory for the clock");
+		return NULL;
+	}
+	return rtc_device(a->rtc);
+}
+
+static void describe_rtc(struct fdt_builder *b, const struct arch_vm *a,
+			 const struct machine_device *d)
+{
+	(void)a;
+	fdt_node_begin_at(b, "rtc", d->base);
+	fdt_prop_string(b, "compatible", "google,goldfish-rtc");
+	fdt_prop_reg(b, d->base, d->size);
+	describe_irq(b, d->irq);
+	fdt_node_end(b);
+}
+
+/* The machine. */
+static const struct machine_row {
+	const char *name;
+	gpa_t base;
+	uint64_t size;
+	uint32_t irq;
+	struct device *(*build)(struct arch_vm *a, struct irq_line irq, struct error *err);
+	void (*describe)(struct fdt_builder *b, const struct arch_vm *a,
+			 const struct machine_device *d);
+	const struct mmio_ops *ops;
+} machine_rows[] = {
+	{"PLIC", MAP_PLIC, PLIC_WINDOW, 0, build_plic, describe_plic, &plic_ops},
+	{"serial port", MAP_SERIAL, SERIAL_WINDOW, IRQ_SERIAL, machine_console_build,
+	 describe_serial, &serial_ops},
+	{"RTC", MAP_RTC, RTC_WINDOW, IRQ_RTC, build_rtc, describe_rtc, &rtc_ops},
+};
+
+static const struct fdt_alias aliases[] = {
+	{"serial0", "/soc/serial@10000000"},
+	{"rtc0", "/soc/rtc@101000"},
+};
+
+static int build_devices(struct arch_vm *a, struct error *err)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(machine_rows); i++) {
+		const struct machine_row *row = &machine_rows[i];
+		struct irq_line irq = {a->plic ? plic_chip(a->plic) : NULL, row->irq};
+		struct machine_device *d = &a->devices[a->nr_devices];
+
+		d->device = row->build(a, irq, err);
+		if (!d->device)
+			return -1;
+		d->describe = row->describe;
+		d->base = row->base;
+		d->size = row->size;
+		d->irq = row->irq;
+		a->nr_devices++;
+		/* The device struct is the first member of what the ops take. */
+		ret = bus_add(&a->vm->bus, &(struct mmio_region){.name = row->name,
+								 .base = row->base,
+								 .size = row->size,
+								 .ops = row->ops,
+								 .dev = d->device});
+		if (ret)
+			return fail_errno(err, -ret, "the %s does not fit at 0x%llx", row->name,
+					  (unsigned long long)row->base);
+	}
+	for (i = 0; i < a->nr_devices; i++) {
+		const struct device_ops *ops = a->devices[i].device->ops;
+
+		if (ops->activate && ops->activate(a->devices[i].device, err))
+			return -1;
+	}
+	return 0;
+}
+
+/* --- plan ------------------------------------------------------------- */
+
+gpa_t arch_ram_base(void)
+{
+	return LAYOUT_RAM_BASE;
+}
+
+static int open_source(struct boot_source *src, const char *what, const char *path,
+		       struct error *err)
+{
+	src->name = path;
+	src->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (src->fd >= 0)
+		return 0;
+	/* Scripts that look for a usable VMM know the words of the missing kernel. */
+	return fail_errno(err, errno, "Unable to open %s %s", what, path);
+}
+
+static int open_files(struct arch_vm *a, struct error *err)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+
+	a->firmware = cfg->firmware;
+	if (open_source(&a->kernel, cfg->firmware ? "firmware" : "kernel",
+			cfg->firmware ? cfg->firmware : cfg->kernel, err))
+		return -1;
+	if (cfg->initrd)
+		return open_source(&a->initrd, "initrd", cfg->initrd, err);
+	return 0;
+}
+
+static int make_bootargs(struct arch_vm *a, struct error *err)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+	const char *defaults = cfg->console == CONSOLE_SERIAL ? "console=ttyS0 panic=1"
+							      : "console=hvc0 earlycon=sbi panic=1";
+	int ret;
+
+	if (cfg->nodefaults || cfg->firmware)
+		defaults = "";
+	if (!*defaults && !cfg->params)
+		return 0;
+	/* The user's words come last, so that they win. */
+	ret = asprintf(&a->bootargs, "%s%s%s", defaults, *defaults && cfg->params ? " " : "",
+		       cfg->params ? cfg->params : "");
+	if (ret < 0) {
+		a->bootargs = NULL;
+		return fail(err, "no memory for the kernel command line");
+	}
+	return 0;
+}
+
+int arch_plan(struct vm *vm, struct error *err)
+{
+	struct arch_vm *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return fail(err, "no memory for the machine");
+	vm->arch = a;
+	a->vm = vm;
+	a->cfg = vm->cfg->arch;
+	a->kernel.fd = -1;
+	a->initrd.fd = -1;
+	a->harts = calloc(vm->nr_vcpus, sizeof(*a->harts));
+	if (!a->harts)
+		return fail(err, "no memory for %u harts", vm->nr_vcpus);
+	if (hgatp_probe(&vm->kvm, &a->hgatp_host, err) ||
+	    layout_plan(vm->cfg->mem, vm->cfg->nr_mem, a->hgatp_host.max_bits, &a->map, err) ||
+	    hgatp_select(&a->hgatp_host, &a->cfg->hgatp, &a->map.need, &a->hgatp, err))
+		return -1;
+	return open_files(a, err) || make_bootargs(a, err) ? -1 : 0;
+}
+
+int arch_kvm_setup(struct vm *vm, struct error *err)
+{
+	return hgatp_apply(&vm->kvm, &vm->arch->hgatp_host, &vm->arch->hgatp, err);
+}
+
+static int build_memory(struct arch_vm *a, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < a->map.nr_ram; i++)
+		if (!memory_add(&a->vm->mem, a->map.ram[i].gpa, a->map.ram[i].size, LAYOUT_ALIGN,
+				err))
+			return -1;
+	return 0;
+}
+
+static void check_wake(void *opaque)
+{
+	struct arch_vm *a = opaque;
+
+	if (machine_console_has_input(a) || rtc_pending(a->rtc))
+		vm_wake(a->vm);
+}
+
+int arch_build(struct vm *vm, struct error *err)
+{
+	struct arch_vm *a = vm->arch;
+
+	loop_work_init(&a->wake_check, check_wake, a);
+	if (build_memory(a, err) || build_devices(a, err))
+		return -1;
+	a->sbi = (struct sbi_env){.mem = &vm->mem,
+				  .xlen = 8 * sizeof(long),
+				  .put = machine_console_put,
+				  .get = machine_console_get,
+				  .opaque = a};
+	return 0;
+}
+
+/* --- vCPUs ------------------------------------------------------------ */
+
+static int set_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int index,
+		    uint64_t value)
+{
+	unsigned long v = (unsigned long)value;
+
+	return kvm_set_reg(vcpu, reg_long(class, 0, index), &v);
+}
+
+static unsigned long get_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int index)
+{
+	unsigned long v = 0;
+
+	kvm_get_reg(vcpu, reg_long(class, 0, index), &v);
+	return v;
+}
+
+/* Cycle, time and instret for user mode: what a guest with a PMU driver ends up with. */
+#define SCOUNTEREN_CY_TM_IR 7
+
+static void open_counters(struct arch_vm *a, struct vcpu *vcpu)
+{
+	if (!get_long(&vcpu->kvm, REG_CSR, CSR_SCOUNTEREN))
+		set_long(&vcpu->kvm, REG_CSR, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
+	a->harts[vcpu->id].counters_open = true;
+}
+
+int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
+{
+	struct arch_vm *a = vm->arch;
+
+	a->harts[vcpu->id].counters_open = false;
+	if (!vcpu->id) {
+		if (isa_decide(&vcpu->kvm, &a->cfg->isa, false, vm->log, &a->isa, err) ||
+		    layout_satp(&a->map, a->cfg->satp, (unsigned int)a->isa.satp_mode,
+				&a->satp_mode, err))
+			return -1;
+		open_counters(a, vcpu);
+		return 0;
+	}
+	return isa_apply(&vcpu->kvm, &a->cfg->isa, &a->isa, err);
+}
+
+static const char *mmu_type(unsigned int satp_mode)
+{
+	switch (satp_mode) {
+	case 1:
+		return "riscv,sv32";
+	case 9:
+		return "riscv,sv48";
+	case 10:
+		return "riscv,sv57";
+	default:
+		return "riscv,sv39";
+	}
+}
+
+static void describe_devices(struct fdt_builder *b, void *opaque)
+{
+	const struct arch_vm *a = opaque;
+	size_t i;
+
+	for (i = 0; i < a->nr_devices; i++)
+		a->devices[i].describe(b, a, &a->devices[i]);
+}
+
+/* Never blocks: the host's pool is seeded long before anybody starts a VM. */
+static void random_bytes(void *buf, size_t len)
+{
+	memset(buf, 0, len);
+	if (getrandom(buf, len, GRND_NONBLOCK) != (ssize_t)len)
+		memset(buf, 0, len);
+}
+
+static int write_file(const char *path, const void *data, size_t len, struct error *err)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return fail_errno(err, errno, "--dump-dtb: cannot write %s", path);
+	if (write_all(fd, data, len) < 0 || close(fd))
+		return fail_errno(err, errno, "--dump-dtb: cannot write %s", path);
+	return 0;
+}
+
+static void *build_fdt(struct arch_vm *a, const struct boot_layout *layout, const uint8_t *seed,
+		       uint64_t kaslr_seed, size_t *size, struct error *err)
+{
+	char isa[ISA_STRING_MAX];
+	const char *names[ISA_EXT_COUNT + 1];
+	struct fdt_machine m = {
+		.model = "linux,lkvm",
+		.nr_harts = a->vm->nr_vcpus,
+		.timebase = (uint32_t)a->isa.timebase,
+		.xlen = a->isa.xlen,
+		.isa_legacy = isa,
+		.isa_extensions = names,
+		.mmu_type = mmu_type(a->satp_mode),
+		.cbom = a->isa.cbom,
+		.cboz = a->isa.cboz,
+		.cbop = a->isa.cbop,
+		.mem = &a->vm->mem,
+		.bootargs = a->bootargs,
+		.stdout_path = a->console.to_serial ? "serial0:115200n8" : NULL,
+		.initrd = layout->initrd,
+		.initrd_size = layout->initrd_size,
+		.rng_seed = seed,
+		.rng_seed_len = RNG_SEED,
+		.kaslr_seed = kaslr_seed,
+		.aliases = aliases,
+		.nr_aliases = ARRAY_SIZE(aliases),
+		.describe = describe_devices,
+		.opaque = a,
+	};
+
+	isa_legacy_string(&a->isa, isa);
+	isa_names(&a->isa, names);
+	return fdt_build(&m, size, err);
+}
+
+int arch_boot(struct vm *vm, struct error *err)
+{
+	struct arch_vm *a = vm->arch;
+	struct kvm_vcpu *boot = &vm->vcpus[0].kvm;
+	struct boot_request req = {
+		.kernel = a->kernel,
+		.firmware = a->firmware,
+		.initrd = a->initrd,
+	};
+	/* The same shape as the real one: only its size is asked. */
+	struct boot_layout guess = {.initrd = 1, .initrd_size = a->initrd.fd >= 0};
+	uint8_t seed[RNG_SEED];
+	uint64_t kaslr_seed;
+	size_t size;
+	void *fdt;
+	int ret;
+
+	random_bytes(seed, sizeof(seed));
+	random_bytes(&kaslr_seed, sizeof(kaslr_seed));
+	fdt = build_fdt(a, &guess, seed, kaslr_seed | 1, &size, err);
+	if (!fdt)
+		return -1;
+	free(fdt);
+	req.fdt_size = size;
+	if (boot_load(&req, &vm->mem, &a->layout, err))
+		return -1;
+	fdt = build_fdt(a, &a->layout, seed, kaslr_seed | 1, &size, err);
+	if (!fdt)
+		return -1;
+	if (vm->cfg->dump_dtb && !a->dumped && write_file(vm->cfg->dump_dtb, fdt, size, err)) {
+		free(fdt);
+		return -1;
+	}
+	a->dumped = true;
+	if (!memory_write(&vm->mem, a->layout.fdt, fdt, size)) {
+		free(fdt);
+		return fail(err, "no room for the device tree at 0x%llx",
+			    (unsigned long long)a->layout.fdt);
+	}
+	free(fdt);
+
+	/* Linux Documentation/arch/riscv/boot.rst: a0 hart, a1 tree, satp 0, S-mode. */
+	ret = set_long(boot, REG_CORE, CORE_PC, a->layout.entry);
+	if (!ret)
+		ret = set_long(boot, REG_CORE, CORE_A0, 0);
+	if (!ret)
+		ret = set_long(boot, REG_CORE, CORE_A1, a->layout.fdt);
+	if (ret)
+		return fail_errno(err, -ret, "KVM refused the boot hart's registers");
+	return 0;
+}
+
+int arch_start(struct vm *vm, struct error *err)
+{
+	return machine_console_connect(vm->arch, err);
+}
+
+void arch_reset(struct vm *vm)
+{
+	struct arch_vm *a = vm->arch;
+	size_t i;
+
+	machine_console_reset(a);
+	for (i = 0; i < a->nr_devices; i++)
+		if (a->devices[i].device->ops->reset)
+			a->devices[i].device->ops->reset(a->devices[i].device);
+}
+
+void arch_destroy(struct vm *vm)
+{
+	struct arch_vm *a = vm->arch;
+
+	if (!a)
+		return;
+	loop_unpost(vm->loop, &a->wake_check);
+	machine_console_finish(a);
+	if (a->rtc)
+		loop_timer_cancel(&a->rtc_timer);
+	while (a->nr_devices--) {
+		struct device *device = a->devices[a->nr_devices].device;
+
+		bus_remove(&vm->bus, a->devices[a->nr_devices].base);
+		device->ops->destroy(device);
+	}
+	if (a->kernel.fd >= 0)
+		close(a->kernel.fd);
+	if (a->initrd.fd >= 0)
+		close(a->initrd.fd);
+	free(a->bootargs);
+	free(a->harts);
+	free(a);
+	vm->arch = NULL;
+}
+
+/* --- exits ------------------------------------------------------------ */
+
+void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
+{
+	struct arch_vm *a = vcpu->vm->arch;
+
+	if (a->harts[vcpu->id].counters_open &&
+	    !(write && gpa - MAP_PLIC < PLIC_WINDOW && plic_is_threshold(gpa - MAP_PLIC)))
+		return;
+	open_counters(a, vcpu);
+}
+
+/* CSR numbers (privileged architecture, "CSR listing"). */
+#define CSR_NUM_SEED 0x015
+
+/* seed CSR (Zkr): state ES16 in bits 31:30, sixteen bits of entropy below. */
+#define SEED_ES16 (UINT64_C(2) << 30)
+
+static int handle_csr(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->kvm.run;
+	uint16_t entropy;
+
+	vcpu->unfinished = true;
+	if (run->riscv_csr.csr_num == CSR_NUM_SEED) {
+		random_bytes(&entropy, sizeof(entropy));
+		run->riscv_csr.ret_value = SEED_ES16 | entropy;
+		return VCPU_RUN;
+	}
+	/* The interrupt-file CSRs of a guest that was given none: nothing there. */
+	log_ratelimited(vcpu->vm->log, &vcpu->vm->csr_rl, LOG_LEVEL_DEBUG,
+			"hart %u: CSR 0x%lx reads as 0", vcpu->id, run->riscv_csr.csr_num);
+	run->riscv_csr.ret_value = 0;
+	return VCPU_RUN;
+}
+
+static int handle_sbi(struct vcpu *vcpu)
+{
+	struct arch_vm *a = vcpu->vm->arch;
+	struct kvm_run *run = vcpu->kvm.run;
+	uint64_t args[6], value;
+	enum sbi_outcome outcome;
+	int64_t error;
+	size_t i;
+
+	vcpu->unfinished = true;
+	for (i = 0; i < ARRAY_SIZE(args); i++)
+		args[i] = run->riscv_sbi.args[i];
+	outcome = sbi_call(&a->sbi, run->riscv_sbi.extension_id, run->riscv_sbi.function_id, args,
+			   &error, &value);
+	run->riscv_sbi.ret[0] = (unsigned long)error;
+	run->riscv_sbi.ret[1] = (unsigned long)value;
+	if (error == SBI_ERR_NOT_SUPPORTED)
+		log_ratelimited(vcpu->vm->log, &vcpu->vm->sbi_rl, LOG_LEVEL_DEBUG,
+				"hart %u: SBI extension 0x%lx function %lu is not supported",
+				vcpu->id, run->riscv_sbi.extension_id, run->riscv_sbi.function_id);
+	if (outcome != SBI_SUSPEND)
+		return VCPU_RUN;
+	vm_suspend(vcpu->vm);
+	/* What came in just before has no later event to wake the guest. */
+	loop_post(vcpu->vm->loop, &a->wake_check);
+	return VCPU_SUSPEND;
+}
+
+int arch_handle_exit(struct vcpu *vcpu)
+{
+	switch (vcpu->kvm.run->exit_reason) {
+	case KVM_EXIT_RISCV_SBI:
+		return handle_sbi(vcpu);
+	case KVM_EXIT_RISCV_CSR:
+		return handle_csr(vcpu);
+	default:
+		return -1;
+	}
+}
+
+const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len)
+{
+	const struct kvm_vcpu *k = &vcpu->kvm;
+
+	snprintf(buf, len, "pc 0x%lx ra 0x%lx sp 0x%lx scause 0x%lx stval 0x%lx",
+		 get_long(k, REG_CORE, CORE_PC), get_long(k, REG_CORE, CORE_RA),
+		 get_long(k, REG_CORE, CORE_SP), get_long(k, REG_CSR, CSR_SCAUSE),
+		 get_long(k, REG_CSR, CSR_STVAL));
+	return buf;
+}
+
+const char *arch_run_error(int errnum)
+{
+	switch (errnum) {
+	case EIO:
+		return "the guest made a misaligned access to a device";
+	case EOPNOTSUPP:
+		return "the guest touched a device with an instruction KVM cannot decode, or "
+		       "jumped "
+		       "to where no memory is";
+	case EFAULT:
+		return "a page of guest memory could not be provided";
+	case ENOMEM:
+		return "the host is out of memory";
+	default:
+		return NULL;
+	}
+}
+
+void arch_print_plan(struct vm *vm, int fd)
+{
+	struct arch_vm *a = vm->arch;
+	char size[32];
+	size_t i;
+
+	dprintf(fd, "G-stage: %s, %u bits of guest physical address (%s; %s)\n",
+		hgatp_name(a->hgatp.bits), a->hgatp.bits, a->hgatp.why,
+		hgatp_interface_name(a->hgatp.interface));
+	dprintf(fd, "vCPUs: %u, first stage up to %s\n", vm->nr_vcpus, mmu_type(a->satp_mode) + 6);
+	dprintf(fd, "interrupts: PLIC in user space, %u sources\n", PLIC_SOURCES);
+	for (i = 0; i < a->nr_devices; i++) {
+		const struct machine_device *d = &a->devices[i];
+
+		dprintf(fd, "  0x%012llx %8s  %s", (unsigned long long)d->base,
+			format_size(size, sizeof(size), d->size), d->device->name);
+		if (d->irq)
+			dprintf(fd, ", interrupt %u", d->irq);
+		dprintf(fd, "\n");
+	}
+	for (i = 0; i < vm->mem.nr; i++)
+		dprintf(fd, "  0x%012llx %8s  RAM\n", (unsigned long long)vm->mem.regions[i].gpa,
+			format_size(size, sizeof(size), vm->mem.regions[i].size));
+	if (a->map.pci64.size)
+		dprintf(fd, "  0x%012llx %8s  64-bit PCI window\n",
+			(unsigned long long)a->map.pci64.gpa,
+			format_size(size, sizeof(size), a->map.pci64.size));
+	dprintf(fd, "%s %s at 0x%llx, entry 0x%llx\n", boot_format_name(a->layout.format),
+		a->kernel.name, (unsigned long long)a->layout.kernel,
+		(unsigned long long)a->layout.entry);
+	if (a->layout.initrd_size)
+		dprintf(fd, "initrd %s at 0x%llx, %s\n", a->initrd.name,
+			(unsigned long long)a->layout.initrd,
+			format_size(size, sizeof(size), a->layout.initrd_size));
+	dprintf(fd, "device tree at 0x%llx\n", (unsigned long long)a->layout.fdt);
+	if (a->bootargs)
+		dprintf(fd, "command line: %s\n", a->bootargs);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of riscv/ share about one VM: struct arch_vm, the architecture's
+ * part of struct vm. Private to this folder.
+ */
+#ifndef RISCV_MACHINE_H
+#define RISCV_MACHINE_H
+
+#include "lkvm/device.h"
+#include "lkvm/hw/rtc.h"
+#include "lkvm/hw/serial.h"
+#include "lkvm/irq.h"
+#include "lkvm/riscv/boot.h"
+#include "lkvm/riscv/config.h"
+#include "lkvm/riscv/fdt.h"
+#include "lkvm/riscv/isa.h"
+#include "lkvm/riscv/plic.h"
+#include "lkvm/riscv/sbi.h"
+#include "lkvm/vm.h"
+
+#define MACHINE_MAX_DEVICES 64
+
+struct arch_vm;
+
+/**
+ * struct machine_device - one row of the machine, with what was built from it
+ * @device: for the life cycle
+ * @describe: adds its node below /soc
+ * @base, @size: its window
+ * @irq: its interrupt source, 0 for none
+ */
+struct machine_device {
+	struct device *device;
+	void (*describe)(struct fdt_builder *b, const struct arch_vm *a,
+			 const struct machine_device *d);
+	gpa_t base;
+	uint64_t size;
+	uint32_t irq;
+};
+
+/**
+ * struct hart - what is remembered of a hart beside KVM
+ * @counters_open: its scounteren was seen to be set (own thread; see machine.c)
+ */
+struct hart {
+	bool counters_open;
+};
+
+#define SBI_CONSOLE_BUFFER 1024
+
+/**
+ * struct machine_console - the serial port and the SBI console, and who gets input
+ * @to_serial: input goes to the serial port, else to the SBI console
+ * @flush: sends the serial port's burst a moment after its first byte
+ * @lock: guards @buf
+ * @buf, @head, @len: input that waits for an SBI read
+ */
+struct machine_console {
+	struct serial *serial;
+	bool to_serial;
+	struct loop_timer flush;
+	pthread_mutex_t lock;
+	uint8_t buf[SBI_CONSOLE_BUFFER];
+	size_t head, len;
+};
+
+/**
+ * struct arch_vm - the RISC-V side of a VM
+ * @map: where RAM and the PCI window lie
+ * @hgatp_host, @hgatp: what the host offers, and what was settled
+ * @satp_mode: the widest first-stage mode the guest is told of
+ * @kernel, @initrd: opened when the VM was created, read again at each reset
+ * @devices: the machine's table, in order
+ * @bootargs: the kernel command line that results, or NULL
+ * @isa: decided on the first vCPU
+ * @wake_check: looks for a reason to end a suspend at once
+ */
+struct arch_vm {
+	struct vm *vm;
+	const struct arch_config *cfg;
+	struct layout map;
+	struct hgatp_host hgatp_host;
+	struct hgatp hgatp;
+	unsigned int satp_mode;
+	struct boot_source kernel, initrd;
+	bool firmware;
+	struct machine_device devices[MACHINE_MAX_DEVICES];
+	size_t nr_devices;
+	struct plic *plic;
+	struct rtc *rtc;
+	struct loop_timer rtc_timer;
+	struct machine_console console;
+	char *bootargs;
+	struct isa isa;
+	struct boot_layout layout;
+	struct sbi_env sbi;
+	struct hart *harts;
+	struct loop_work wake_check;
+	bool dumped;
+};
+
+/**
+ * machine_console_build() - the serial port, the SBI console, and their way out
+ *
+ * Return: the serial port's device, or NULL with @err set.
+ */
+struct device *machine_console_build(struct arch_vm *a, struct irq_line irq, struct error *err);
+
+/**
+ * machine_console_connect() - open the guest's console; all devices exist
+ */
+int machine_console_connect(struct arch_vm *a, struct error *err);
+
+/**
+ * machine_console_finish() - hand over what waits and close
+ */
+void machine_console_finish(struct arch_vm *a);
+
+/**
+ * machine_console_reset() - the guest restarts: waiting SBI input is dropped
+ */
+void machine_console_reset(struct arch_vm *a);
+
+/* For struct sbi_env; opaque is the arch_vm. */
+size_t machine_console_put(void *opaque, const uint8_t *buf, size_t len);
+size_t machine_console_get(void *opaque, uint8_t *buf, size_t len);
+
+/**
+ * machine_console_has_input() - does input wait that the guest has not read?
+ */
+bool machine_console_has_input(struct arch_vm *a);
+
+#endif /* RISCV_MACHINE_H */

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The control socket (include/lkvm/control.h).
+ *
+ * Ownership of a name is a lock: NAME.lock in the runtime directory, held by
+ * flock(2) for the VM's life. Whoever holds it may remove a socket that an
+ * earlier, dead VM left behind; nobody guesses from process numbers. The lock is
+ * taken on an inode and then compared with the path, so two starters that race
+ * with a VM's end can't both win.
+ *
+ * A client gets one request of at most REQUEST_MAX bytes, CLIENT_SECONDS of time
+ * and a place among CLIENTS_MAX; who exceeds any of these is closed. Nothing a
+ * client does blocks the loop: sockets are non-blocking and an answer that does
+ * not fit the socket's buffer is dropped with the client.
+ *
+ * Thread and lock: the loop's thread alone; no lock. Nothing is saved.
+ */
+#include "lkvm/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define REQUEST_MAX 256
+#define CLIENTS_MAX 8
+#define CLIENT_SECONDS 5
+#define PROTOCOL "lkvm/1 "
+
+/* How long a pause may wait for the slowest vCPU. */
+#define PAUSE_MS 5000
+
+struct client {
+	struct control *control;
+	int fd; /* -1: the place is free */
+	size_t len;
+	char buf[REQUEST_MAX];
+	struct loop_timer timer;
+};
+
+struct control {
+	struct vm *vm;
+	int lock_fd;
+	int fd;
+	bool paused;
+	struct sockaddr_un addr;
+	char lock_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct client clients[CLIENTS_MAX];
+};
+
+bool control_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len >= 1 && len <= VM_NAME_MAX && strcmp(name, ".") && strcmp(name, "..") &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+		       len;
+}
+
+/* The directory of sockets; its last component is made where it is missing. */
+static int runtime_dir(char *dir, size_t size, bool make, struct error *err)
+{
+	const char *base = getenv("XDG_RUNTIME_DIR");
+	const char *leaf = "lkvm";
+	struct stat st;
+	int len;
+
+	if (!base || base[0] != '/') {
+		base = getenv("HOME");
+		leaf = ".lkvm";
+	}
+	if (!base || base[0] != '/')
+		return fail(err, "neither XDG_RUNTIME_DIR nor HOME names a directory");
+	len = snprintf(dir, size, "%s/%s", base, leaf);
+	if (len < 0 || (size_t)len >= size)
+		return fail(err, "%s/%s is too long a path for a socket", base, leaf);
+	if (make && mkdir(dir, 0700) && errno != EEXIST)
+		return fail_errno(err, errno, "cannot make %s", dir);
+	if (lstat(dir, &st))
+		return fail_errno(err, errno, "%s", dir);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
+		return fail(err, "%s must be a directory of your own with mode 0700", dir);
+	return 0;
+}
+
+static int make_paths(const char *name, bool make, char *sock, char *lock, size_t size,
+		      struct error *err)
+{
+	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int len;
+
+	if (runtime_dir(dir, sizeof(dir), make, err))
+		return -1;
+	len = snprintf(sock, size, "%s/%s.sock", dir, name);
+	if (len < 0 || (size_t)len >= size)
+		return fail(err, "%s/%s.sock is too long a path for a socket", dir, name);
+	/* As long as the socket's path, which fits. */
+	if (lock && snprintf(lock, size, "%s/%s.lock", dir, name) != len)
+		return fail(err, "%s/%s.lock is too long a path", dir, name);
+	return 0;
+}
+
+static void drop_client(struct client *c)
+{
+	if (c->fd < 0)
+		return;
+	loop_timer_cancel(&c->timer);
+	loop_remove_fd(c->control->vm->loop, c->fd);
+	close(c->fd);
+	c->fd = -1;
+}
+
+static void client_late(void *opaque)
+{
+	drop_client(opaque);
+}
+
+static void answer(struct client *c, const char *text)
+{
+	char line[REQUEST_MAX];
+	int len = snprintf(line, sizeof(line), "%s\n", text);
+
+	/* A peer that is gone or reads nothing loses its answer, nothing else. */
+	if (len > 0)
+		(void)!send(c->fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	drop_client(c);
+}
+
+static void do_resume(struct control *control, struct client *c)
+{
+	if (control->paused) {
+		control->paused = false;
+		vm_unpause(control->vm);
+		answer(c, "ok resumed");
+	} else if (vm_wake(control->vm)) {
+		answer(c, "ok woken from suspend");
+	} else {
+		answer(c, "error the VM is neither paused nor suspended");
+	}
+}
+
+static void do_pause(struct control *control, struct client *c)
+{
+	int ret;
+
+	if (control->paused) {
+		answer(c, "error the VM is paused already");
+		return;
+	}
+	ret = vm_pause(control->vm, PAUSE_MS);
+	if (ret) {
+		answer(c, "error a vCPU did not stop in time; the VM goes on");
+		return;
+	}
+	control->paused = true;
+	answer(c, "ok paused");
+}
+
+static void handle(struct client *c, const char *request)
+{
+	struct control *control = c->control;
+	const char *word = request + strlen(PROTOCOL);
+
+	if (strncmp(request, PROTOCOL, strlen(PROTOCOL))) {
+		answer(c, "error this VM speaks lkvm/1");
+	} else if (!strcmp(word, "resume")) {
+		do_resume(control, c);
+	} else if (!strcmp(word, "pause")) {
+		do_pause(control, c);
+	} else if (!strcmp(word, "stop")) {
+		answer(c, "ok stopping");
+		vm_end(control->vm, VM_QUIT);
+	} else {
+		answer(c, "error unknown request");
+	}
+}
+
+static void client_ready(void *opaque, uint32_t events)
+{
+	struct client *c = opaque;
+	ssize_t n = recv(c->fd, c->buf + c->len, sizeof(c->buf) - c->len, MSG_DONTWAIT);
+	char *end;
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop_client(c);
+		return;
+	}
+	c->len += (size_t)n;
+	end = memchr(c->buf, '\n', c->len);
+	if (end) {
+		*end = '\0';
+		handle(c, c->buf);
+	} else if (c->len == sizeof(c->buf)) {
+		answer(c, "error the request is too long");
+	}
+}
+
+static bool peer_allowed(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return false;
+	return cred.uid == geteuid() || !cred.uid;
+}
+
+static void new_client(void *opaque, uint32_t events)
+{
+	struct control *control = opaque;
+	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c = NULL;
+	size_t i;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (i = 0; i < CLIENTS_MAX && !c; i++)
+		if (control->clients[i].fd < 0)
+			c = &control->clients[i];
+	if (!c || !peer_allowed(fd) ||
+	    loop_add_fd(control->vm->loop, fd, EPOLLIN, client_ready, c)) {
+		close(fd);
+		return;
+	}
+	c->fd = fd;
+	c->len = 0;
+	loop_timer_arm(&c->timer, now_ns() + CLIENT_SECONDS * NSEC_PER_SEC);
+}
+
+/* Take the name; a second VM of the same name is refused. */
+static int take_lock(struct control *control, const char *name, struct error *err)
+{
+	struct stat by_fd, by_path;
+	int fd;
+
+	for (;;) {
+		fd = open(control->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return fail_errno(err, errno, "cannot open %s", control->lock_path);
+		if (flock(fd, LOCK_EX | LOCK_NB)) {
+			int errnum = errno;
+
+			close(fd);
+			if (errnum == EWOULDBLOCK)
+				return fail(err, "--name %s: a VM of this name runs already", name);
+			return fail_errno(err, errnum, "cannot lock %s", control->lock_path);
+		}
+		if (!fstat(fd, &by_fd) && !lstat(control->lock_path, &by_path) &&
+		    by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev)
+			break;
+		close(fd); /* the last owner removed it between our open and our lock */
+	}
+	control->lock_fd = fd;
+	return 0;
+}
+
+static int listen_at(struct control *control, struct error *err)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)&control->addr;
+
+	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->fd < 0)
+		return fail_errno(err, errno, "cannot make a control socket");
+	/* Before bind: the inode is born with this mode. */
+	fchmod(control->fd, 0600);
+	unlink(control->addr.sun_path);
+	if (bind(control->fd, addr, sizeof(control->addr)) || listen(control->fd, CLIENTS_MAX))
+		return fail_errno(err, errno, "cannot listen on %s", control->addr.sun_path);
+	return 0;
+}
+
+struct control *control_create(struct vm *vm, struct error *err)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	size_t i;
+
+	if (!control) {
+		fail(err, "no memory for the control socket");
+		return NULL;
+	}
+	control->vm = vm;
+	control->lock_fd = -1;
+	control->fd = -1;
+	control->addr.sun_family = AF_UNIX;
+	for (i = 0; i < CLIENTS_MAX; i++) {
+		control->clients[i].control = control;
+		control->clients[i].fd = -1;
+		loop_timer_init(&control->clients[i].timer, vm->loop, client_late,
+				&control->clients[i]);
+	}
+	if (make_paths(vm->cfg->name, true, control->addr.sun_path, control->lock_path,
+		       sizeof(control->lock_path), err) ||
+	    take_lock(control, vm->cfg->name, err) || listen_at(control, err) ||
+	    loop_add_fd(vm->loop, control->fd, EPOLLIN, new_client, control)) {
+		control_destroy(control);
+		return NULL;
+	}
+	return control;
+}
+
+void control_destroy(struct control *control)
+{
+	size_t i;
+
+	if (!control)
+		return;
+	for (i = 0; i < CLIENTS_MAX; i++)
+		drop_client(&control->clients[i]);
+	if (control->fd >= 0) {
+		loop_remove_fd(control->vm->loop, control->fd);
+		close(control->fd);
+	}
+	if (control->lock_fd >= 0) {
+		unlink(control->addr.sun_path);
+		unlink(control->lock_path);
+		close(control->lock_fd);
+	}
+	free(control);
+}
+
+int control_request(const char *name, const char *word, char *text, size_t len, struct error *err)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = 2 * CLIENT_SECONDS};
+	char line[REQUEST_MAX];
+	size_t got = 0;
+	ssize_t n = 0;
+	int fd;
+
+	if (!control_name_ok(name))
+		return fail(err, "%.80s is not a VM's name", name);
+	if (make_paths(name, false, addr.sun_path, NULL, sizeof(addr.sun_path), err))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail_errno(err, errno, "cannot make a socket");
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		close(fd);
+		return fail(err, "no VM called %s runs here", name);
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	snprintf(line, sizeof(line), PROTOCOL "%s\n", word);
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) >= 0)
+		while (got < sizeof(line) - 1 &&
+		       (n = recv(fd, line + got, sizeof(line) - 1 - got, 0)) > 0)
+			got += (size_t)n;
+	close(fd);
+	line[got] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	if (!strncmp(line, "ok", 2)) {
+		snprintf(text, len, "%s", line[2] ? line + 3 : "");
+		return 0;
+	}
+	if (!strncmp(line, "error ", 6))
+		return fail(err, "%s: %s", name, line + 6);
+	return fail(err, "%s: the VM did not answer", name);
+}

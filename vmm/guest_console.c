@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's console (include/lkvm/guest_console.h).
+ *
+ * The panic watch is a search for one sentence in a byte stream: a running match
+ * of the longest prefix, a few instructions a byte, no buffer. The sentence's
+ * first character stands nowhere else in it, so that a failed match can only
+ * restart at that character.
+ *
+ * Thread and lock: writes come from devices on any thread, under the device's
+ * lock; @lock guards the match. The verdict is atomic so that the loop may read it.
+ * Nothing is saved: a restored guest starts a new watch.
+ */
+#include "lkvm/guest_console.h"
+
+#include "lkvm/console.h"
+
+#include <stdlib.h>
+
+/* Linux kernel/panic.c prints this before every panic's own words. */
+static const char panic_words[] = "Kernel panic - not syncing";
+
+struct guest_console {
+	struct vm *vm;
+	struct console *con;
+	pthread_mutex_t lock; /* guards @matched: serial port and SBI calls write at once */
+	unsigned int matched;
+	atomic_bool panicked;
+};
+
+static void quit(void *opaque)
+{
+	struct guest_console *con = opaque;
+
+	vm_end(con->vm, VM_QUIT);
+}
+
+struct guest_console *guest_console_create(struct vm *vm, int in, int out,
+					   const struct stream_ops *sink, void *opaque,
+					   struct error *err)
+{
+	struct guest_console *con = calloc(1, sizeof(*con));
+
+	if (!con) {
+		fail(err, "no memory for the console");
+		return NULL;
+	}
+	con->vm = vm;
+	pthread_mutex_init(&con->lock, NULL);
+	con->con = console_create(vm->loop, vm->log, in, out, sink, opaque, quit, con, err);
+	if (!con->con) {
+		pthread_mutex_destroy(&con->lock);
+		free(con);
+		return NULL;
+	}
+	return con;
+}
+
+void guest_console_destroy(struct guest_console *con)
+{
+	if (!con)
+		return;
+	console_destroy(con->con);
+	pthread_mutex_destroy(&con->lock);
+	free(con);
+}
+
+static void watch(struct guest_console *con, const uint8_t *buf, size_t len)
+{
+	unsigned int matched = con->matched;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (buf[i] == (uint8_t)panic_words[matched]) {
+			if (!panic_words[++matched]) {
+				atomic_store(&con->panicked, true);
+				matched = 0;
+			}
+		} else {
+			matched = buf[i] == (uint8_t)panic_words[0];
+		}
+	}
+	con->matched = matched;
+}
+
+size_t guest_console_write(struct guest_console *con, const void *buf, size_t len)
+{
+	size_t taken = console_write(con->con, buf, len);
+
+	pthread_mutex_lock(&con->lock);
+	watch(con, buf, taken);
+	pthread_mutex_unlock(&con->lock);
+	return taken;
+}
+
+void guest_console_want_input(struct guest_console *con)
+{
+	console_want_input(con->con);
+}
+
+void guest_console_flush(struct guest_console *con)
+{
+	console_flush(con->con, 1000);
+}
+
+bool guest_console_panicked(struct guest_console *con)
+{
+	return atomic_load(&con->panicked);
+}
+
+void guest_console_restarted(struct guest_console *con)
+{
+	pthread_mutex_lock(&con->lock);
+	con->matched = 0;
+	pthread_mutex_unlock(&con->lock);
+	atomic_store(&con->panicked, false);
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory: reserving, mapping and the one accessor (include/lkvm/memory.h).
+ *
+ * A region is an anonymous private mapping inside a larger PROT_NONE
+ * reservation: at least one guard page lies on each side, and the reservation is
+ * large enough to slide the mapping until its address is congruent to the GPA.
+ * Nothing is populated: MAP_NORESERVE leaves the decision how much memory the
+ * guest may really use to the host's overcommit policy, as for every process.
+ *
+ * Thread and lock: regions are added while the VM is built by one thread; later
+ * they are only read, by all threads, without a lock. Dirty bits are set by
+ * atomic OR. What is saved: the bytes, by the snapshot code; nothing here.
+ */
+#include "lkvm/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define GUEST_PAGE UINT64_C(4096)
+#define GUEST_PAGE_SHIFT 12
+
+/* One page would do for a stray index; a large step over it should fault too. */
+#define GUARD (2 * MIB)
+
+void memory_init(struct guest_memory *mem)
+{
+	memset(mem, 0, sizeof(*mem));
+}
+
+static size_t dirty_words(const struct memory_region *region)
+{
+	return (size_t)(((region->size >> GUEST_PAGE_SHIFT) + 63) / 64);
+}
+
+struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
+				 struct error *err)
+{
+	struct memory_region *region;
+	char text[32];
+	uintptr_t start;
+	size_t i, map_size;
+	void *map;
+
+	format_size(text, sizeof(text), size);
+	if (!size || gpa % GUEST_PAGE || size % GUEST_PAGE || !is_power_of_two(align) ||
+	    align < GUEST_PAGE) {
+		fail(err, "a memory region must be whole 4K pages, not %s at 0x%llx", text,
+		     (unsigned long long)gpa);
+		return NULL;
+	}
+	if (gpa + size < gpa) {
+		fail(err, "a memory region of %s at 0x%llx ends beyond 64 bits", text,
+		     (unsigned long long)gpa);
+		return NULL;
+	}
+	if (mem->nr == MEMORY_MAX_REGIONS) {
+		fail(err, "at most %d memory regions are possible", MEMORY_MAX_REGIONS);
+		return NULL;
+	}
+	for (i = 0; i < mem->nr; i++) {
+		const struct memory_region *r = &mem->regions[i];
+
+		if (gpa < r->gpa + r->size && r->gpa < gpa + size) {
+			fail(err, "memory of %s at 0x%llx overlaps the region at 0x%llx", text,
+			     (unsigned long long)gpa, (unsigned long long)r->gpa);
+			return NULL;
+		}
+	}
+	if (size > SIZE_MAX - 2 * GUARD - align) {
+		fail(err, "%s of memory do not fit the address space of this host", text);
+		return NULL;
+	}
+	map_size = (size_t)(size + 2 * GUARD + align);
+	map = mmap(NULL, map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED) {
+		fail_errno(err, errno, "cannot reserve %s of address space for guest memory", text);
+		return NULL;
+	}
+	start = (uintptr_t)map + GUARD;
+	start += (gpa - start) & (align - 1);
+	if (mprotect((void *)start, (size_t)size, PROT_READ | PROT_WRITE)) {
+		fail_errno(err, errno, "cannot map %s of guest memory", text);
+		munmap(map, map_size);
+		return NULL;
+	}
+	/* Best effort: without huge pages everything works, only slower. */
+	madvise((void *)start, (size_t)size, MADV_HUGEPAGE);
+	madvise((void *)start, (size_t)size, MADV_DONTDUMP);
+
+	for (i = mem->nr; i && mem->regions[i - 1].gpa > gpa; i--)
+		mem->regions[i] = mem->regions[i - 1];
+	region = &mem->regions[i];
+	*region = (struct memory_region){.gpa = gpa,
+					 .size = size,
+					 .hva = (void *)start,
+					 .fd = -1,
+					 .map = map,
+					 .map_size = map_size};
+	mem->nr++;
+	for (i = 0; i < mem->nr; i++)
+		mem->regions[i].slot = (uint32_t)i;
+	return region;
+}
+
+void memory_destroy(struct guest_memory *mem)
+{
+	size_t i;
+
+	memory_log_dirty(mem, false);
+	for (i = 0; i < mem->nr; i++)
+		munmap(mem->regions[i].map, mem->regions[i].map_size);
+	mem->nr = 0;
+}
+
+int memory_forget(struct guest_memory *mem, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < mem->nr; i++) {
+		struct memory_region *r = &mem->regions[i];
+
+		if (madvise(r->hva, (size_t)r->size, MADV_DONTNEED))
+			return fail_errno(err, errno, "cannot clear guest memory");
+	}
+	return 0;
+}
+
+const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	size_t i;
+
+	/* A VM has one or two regions; a search tree would cost more than this. */
+	for (i = 0; i < mem->nr; i++) {
+		const struct memory_region *r = &mem->regions[i];
+		uint64_t offset = gpa - r->gpa; /* wraps to huge for gpa below */
+
+		if (offset < r->size)
+			return len <= r->size - offset ? r : NULL;
+	}
+	return NULL;
+}
+
+static void *region_ptr(const struct memory_region *region, gpa_t gpa)
+{
+	return (char *)region->hva + (gpa - region->gpa);
+}
+
+static void mark_dirty(const struct memory_region *region, gpa_t gpa, uint64_t len)
+{
+	uint64_t page, last;
+
+	if (!region->dirty || !len)
+		return;
+	page = (gpa - region->gpa) >> GUEST_PAGE_SHIFT;
+	last = (gpa - region->gpa + len - 1) >> GUEST_PAGE_SHIFT;
+	for (; page <= last; page++)
+		atomic_fetch_or_explicit(&region->dirty[page / 64], UINT64_C(1) << (page % 64),
+					 memory_order_relaxed);
+}
+
+const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *region = memory_find(mem, gpa, len);
+
+	return region ? region_ptr(region, gpa) : NULL;
+}
+
+void *memory_for_write(struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *region = memory_find(mem, gpa, len);
+
+	if (!region)
+		return NULL;
+	mark_dirty(region, gpa, len);
+	return region_ptr(region, gpa);
+}
+
+bool memory_read(const struct guest_memory *mem, gpa_t gpa, void *buf, uint64_t len)
+{
+	const void *p = memory_for_read(mem, gpa, len);
+
+	if (!p)
+		return false;
+	memcpy(buf, p, (size_t)len);
+	return true;
+}
+
+bool memory_write(struct guest_memory *mem, gpa_t gpa, const void *buf, uint64_t len)
+{
+	void *p = memory_for_write(mem, gpa, len);
+
+	if (!p)
+		return false;
+	memcpy(p, buf, (size_t)len);
+	return true;
+}
+
+int memory_log_dirty(struct guest_memory *mem, bool on)
+{
+	size_t i;
+
+	for (i = 0; i < mem->nr; i++) {
+		struct memory_region *r = &mem->regions[i];
+
+		free(r->dirty);
+		r->dirty = NULL;
+		if (!on)
+			continue;
+		r->dirty = calloc(dirty_words(r), sizeof(*r->dirty));
+		if (!r->dirty) {
+			memory_log_dirty(mem, false);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+uint64_t memory_total(const struct guest_memory *mem)
+{
+	uint64_t total = 0;
+	size_t i;
+
+	for (i = 0; i < mem->nr; i++)
+		total += mem->regions[i].size;
+	return total;
+}
