@@ -30,6 +30,8 @@ extern const struct command commands[];
 int cmd_run(struct log *log, int argc, char **argv);
 int cmd_help(struct log *log, int argc, char **argv);
 int cmd_version(struct log *log, int argc, char **argv);
+int cmd_caps(struct log *log, int argc, char **argv);
+int cmd_info(struct log *log, int argc, char **argv);
 int cmd_pause(struct log *log, int argc, char **argv);
 int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * "lkvm pause", "lkvm resume", "lkvm stop": one word each to a running VM's
+ * "lkvm info", "lkvm pause", "lkvm resume", "lkvm stop": one word each to a running VM's
  * control socket. The VM is named by an operand or by -n/--name, as in kvmtool.
  */
 #include "lkvm/control.h"
@@ -25,7 +25,7 @@ static int request(struct log *log, const char *word, const char *summary, int a
 	struct control_options o = {NULL};
 	struct operands ops;
 	struct error err;
-	char text[128];
+	char text[8192];
 	int ret;
 
 	ret = options_parse(&table, &o, argc, argv, &ops, &err);
@@ -45,7 +45,7 @@ static int request(struct log *log, const char *word, const char *summary, int a
 		log_fatal(log, "%s", err.msg);
 		return 1;
 	}
-	printf("%s\n", text);
+	fputs(text, stdout);
 	return 0;
 }
 
@@ -58,6 +58,11 @@ int cmd_resume(struct log *log, int argc, char **argv)
 {
 	return request(log, "resume",
 		       "Let a paused VM go on, or wake a guest that suspended to RAM.", argc, argv);
+}
+
+int cmd_info(struct log *log, int argc, char **argv)
+{
+	return request(log, "info", "Show a VM's state, layout and interrupts.", argc, argv);
 }
 
 int cmd_stop(struct log *log, int argc, char **argv)

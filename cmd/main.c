@@ -10,6 +10,8 @@
 
 const struct command commands[] = {
 	{"run", "start a virtual machine in the foreground", cmd_run, true},
+	{"caps", "show what this host offers to guests", cmd_caps, true},
+	{"info", "show a running VM's state", cmd_info, true},
 	{"pause", "stop a VM's vCPUs", cmd_pause, true},
 	{"resume", "let a paused VM go on, or wake a suspended guest", cmd_resume, true},
 	{"stop", "end a VM", cmd_stop, true},

@@ -39,8 +39,9 @@
  * Not modelled: baud rate and frame (DLL, DLM and LCR are kept and given back),
  * parity and framing errors, break, DMA mode.
  *
- * Reset is the master reset pin: FIFOs and buffer are emptied, the scratch and
- * divisor registers get the values they have at power-on here.
+ * Reset is the master reset pin: the FIFOs are emptied, and the scratch and
+ * divisor registers get the values that they have here at power-on. Bytes that
+ * wait for the host are kept: for the guest they left before.
  *
  * Threads: one mutex around everything; registers are used by vCPU threads, the
  * rest by the loop's. The interrupt line is set under the mutex and only when
@@ -462,17 +463,9 @@ void serial_rx(struct serial *port, const uint8_t *buf, size_t len)
 	size_t i;
 
 	pthread_mutex_lock(&port->lock);
-	if (!loopback(&port->r)) {
-		/* Of more than that only the overrun and the last byte can matter. */
-		if (len > SERIAL_FIFO + 2) {
-			for (i = 0; i < SERIAL_FIFO + 1; i++)
-				rx_push(&port->r, buf[i]);
-			rx_push(&port->r, buf[len - 1]);
-		} else {
-			for (i = 0; i < len; i++)
-				rx_push(&port->r, buf[i]);
-		}
-	}
+	/* Loopback disconnects the wire: what comes then is not even overrun. */
+	for (i = 0; i < len && !loopback(&port->r); i++)
+		rx_push(&port->r, buf[i]);
 	update(port);
 	pthread_mutex_unlock(&port->lock);
 }
@@ -490,10 +483,14 @@ bool serial_flush(struct serial *port)
 	return empty;
 }
 
-/* The state after power-on; the divisor is any that a driver would not take for absent. */
-static void regs_init(struct serial_regs *r)
+/*
+ * The state after power-on, but what waits for the host stays: it left the chip
+ * long ago. The divisor is any that a driver does not take for "none".
+ */
+static void regs_reset(struct serial_regs *r)
 {
-	memset(r, 0, sizeof(*r));
+	tx_clear(r);
+	memset(r, 0, offsetof(struct serial_regs, tx));
 	r->dll = 1;
 	r->thre_pending = true;
 }
@@ -547,8 +544,10 @@ static void serial_transfer(struct device *dev, struct xfer *x)
 	pthread_mutex_lock(&port->lock);
 	if (x->loading) {
 		transfer_regs(scratch, x);
-		if (!x->failed)
+		if (!x->failed) {
 			port->r = *scratch;
+			port->asked = false;
+		}
 	} else {
 		*scratch = port->r;
 		/* All 16 places: an empty receiver still shows its last byte. */
@@ -584,9 +583,7 @@ static void serial_reset(struct device *dev)
 	struct serial *port = container_of(dev, struct serial, dev);
 
 	pthread_mutex_lock(&port->lock);
-	/* What was sent was sent: only what the host refuses now is lost. */
-	tx_drain(port);
-	regs_init(&port->r);
+	regs_reset(&port->r);
 	update(port);
 	pthread_mutex_unlock(&port->lock);
 }
@@ -629,7 +626,7 @@ struct serial *serial_create(const char *name, struct irq_line irq, const struct
 	port->irq = irq;
 	port->env = env;
 	port->opaque = opaque;
-	regs_init(&port->r);
+	regs_reset(&port->r);
 	return port;
 }
 

@@ -320,7 +320,7 @@ static int fit_kernel(const struct boot_file *file, const struct memory_region *
 		need = align_up(offset + kernel->size, BOOT_ALIGN) + rest;
 	return fail(err, "%s needs %s at 0x%llx but RAM ends at 0x%llx (%s): %s", file->label,
 		    boot_size(size, sizeof(size), kernel->size), (unsigned long long)kernel->start,
-		    (unsigned long long)(ram->gpa + ram->size),
+		    (unsigned long long)ram->gpa + ram->size,
 		    boot_size(have, sizeof(have), ram->size),
 		    boot_advice(advice, sizeof(advice), need));
 }
@@ -402,7 +402,7 @@ static int unpack_image(const struct boot_payload *payload, const struct memory_
 	uint64_t room = ram->size - (kernel->start - ram->gpa);
 	uint64_t done = payload->head_len;
 	char size[32];
-	uint8_t more;
+	uint8_t more = 0;
 
 	if (done > room || !memory_write(mem, kernel->start, payload->head, done))
 		return fail(err, "%s: 0x%llx is not RAM", payload->file->label,
@@ -412,7 +412,7 @@ static int unpack_image(const struct boot_payload *payload, const struct memory_
 		void *p = chunk ? memory_for_write(mem, kernel->start + done, chunk) : &more;
 		long n = p ? boot_gunzip_read(payload->gz, p, chunk ? (size_t)chunk : 1, err)
 			   : fail(err, "%s: 0x%llx is not RAM", payload->file->label,
-				  (unsigned long long)(kernel->start + done));
+				  (unsigned long long)kernel->start + done);
 
 		if (n < 0)
 			return -1;

@@ -154,7 +154,7 @@ static int parse_segments(const struct boot_payload *payload, const struct elf_h
 			return fail(
 				err,
 				"%s is truncated: ELF segment %u ends at %llu, the file at %llu",
-				label, i, (unsigned long long)(s.offset + s.file_size),
+				label, i, (unsigned long long)s.offset + s.file_size,
 				(unsigned long long)payload->file->size);
 		if (s.gpa + s.size < s.gpa)
 			return fail(err, "%s: ELF segment %u at 0x%llx + 0x%llx wraps around",
@@ -249,7 +249,7 @@ static int place_segments(const struct boot_payload *payload, const struct guest
 			return fail(err, "%s needs %s at 0x%llx but RAM ends at 0x%llx (%s): %s",
 				    payload->file->label, boot_size(size, sizeof(size), end - low),
 				    (unsigned long long)to,
-				    (unsigned long long)(ram->gpa + ram->size),
+				    (unsigned long long)ram->gpa + ram->size,
 				    boot_size(have, sizeof(have), ram->size),
 				    boot_advice(advice, sizeof(advice),
 						end - low > TIB ? UINT64_MAX
@@ -280,7 +280,7 @@ int boot_elf_plan(const struct boot_payload *payload, const struct guest_memory 
 		  struct boot_kernel *kernel, struct error *err)
 {
 	const struct memory_region *ram = &mem->regions[0];
-	uint8_t phdrs[ELF_MAX_PHDRS * sizeof(Elf64_Phdr)];
+	uint8_t phdrs[ELF_MAX_PHDRS * sizeof(Elf64_Phdr)] = {0};
 	struct elf_header h = {0};
 	size_t i;
 
@@ -329,7 +329,7 @@ static int scatter(const struct boot_kernel *kernel, struct guest_memory *mem, c
 		if (from < to && !memory_write(mem, s->gpa + (from - s->offset),
 					       buf + (from - offset), to - from))
 			return fail(err, "%s: 0x%llx is not RAM", label,
-				    (unsigned long long)(s->gpa + (from - s->offset)));
+				    (unsigned long long)s->gpa + (from - s->offset));
 	}
 	return 0;
 }
@@ -376,7 +376,7 @@ static bool zero_guest(struct guest_memory *mem, gpa_t gpa, uint64_t len)
 		uint64_t n = min_u64(len, BOOT_PAGE - gpa % BOOT_PAGE);
 		const void *p = memory_for_read(mem, gpa, n);
 
-		if (!p || (memcmp(p, zeroes, (size_t)n) && !memory_write(mem, gpa, zeroes, n)))
+		if (!p || (memcmp(p, zeroes, (size_t)n) != 0 && !memory_write(mem, gpa, zeroes, n)))
 			return false;
 		gpa += n;
 		len -= n;

@@ -213,7 +213,7 @@ long boot_gunzip_read(struct boot_gunzip *gz, void *buf, size_t len, struct erro
 		} else if (ret != Z_OK || (before == gz->z.avail_in && room == gz->z.avail_out)) {
 			/* A call that moves nothing would be repeated for ever. */
 			return fail(err, "%s has damaged gzip data near offset %llu%s%s",
-				    gz->file->label, (unsigned long long)(gz->pos - gz->z.avail_in),
+				    gz->file->label, (unsigned long long)gz->pos - gz->z.avail_in,
 				    gz->z.msg ? ": " : "", gz->z.msg ? gz->z.msg : "");
 		}
 	}
@@ -236,9 +236,8 @@ const char *boot_size(char *buf, size_t len, uint64_t bytes)
 		shift = 20;
 		unit = "M";
 	}
-	snprintf(buf, len, "%llu%s",
-		 (unsigned long long)((bytes >> shift) + !!(bytes & ((UINT64_C(1) << shift) - 1))),
-		 unit);
+	bytes = (bytes >> shift) + !!(bytes & ((UINT64_C(1) << shift) - 1));
+	snprintf(buf, len, "%llu%s", (unsigned long long)bytes, unit);
 	return buf;
 }
 

@@ -20,7 +20,6 @@
 #include "lkvm/riscv/boot.h"
 
 #include <libfdt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +35,7 @@
  * @error: libfdt's code, negative; 0: none yet
  * @where: what was being written then
  * @depth: open nodes; @floor: how many of them describe() may not end
+ * @child_ended: the innermost open node has a child: too late for properties
  */
 struct fdt_builder {
 	void *buf;
@@ -44,6 +44,7 @@ struct fdt_builder {
 	char where[NAME_MAX_LEN];
 	unsigned int depth;
 	unsigned int floor;
+	bool child_ended;
 };
 
 static void set_error(struct fdt_builder *b, int error, const char *where)
@@ -94,6 +95,7 @@ void fdt_node_begin(struct fdt_builder *b, const char *name)
 	while (again(b, ret, name));
 	if (!b->error)
 		b->depth++;
+	b->child_ended = false;
 }
 
 void fdt_node_begin_at(struct fdt_builder *b, const char *name, uint64_t unit)
@@ -121,6 +123,7 @@ void fdt_node_end(struct fdt_builder *b)
 	while (again(b, ret, "the end of a node"));
 	if (!b->error)
 		b->depth--;
+	b->child_ended = true;
 }
 
 /* Room for @len bytes of a property, or NULL; to be filled at once. */
@@ -129,6 +132,9 @@ static void *prop_space(struct fdt_builder *b, const char *name, size_t len)
 	void *data = NULL;
 	int ret;
 
+	/* libfdt would write it, and every reader would miss it. */
+	if (b->child_ended)
+		set_error(b, -FDT_ERR_BADSTATE, name);
 	if (!name || len > BOOT_FDT_MAX)
 		set_error(b, name ? -FDT_ERR_NOSPACE : -FDT_ERR_BADVALUE, name);
 	if (b->error)
@@ -194,29 +200,7 @@ void fdt_prop_string(struct fdt_builder *b, const char *name, const char *text)
 		set_error(b, -FDT_ERR_BADVALUE, name);
 }
 
-void fdt_prop_strings(struct fdt_builder *b, const char *name, ...)
-{
-	const char *text;
-	size_t len = 0;
-	va_list ap;
-	char *p;
-
-	va_start(ap, name);
-	while ((text = va_arg(ap, const char *)))
-		len += strlen(text) + 1;
-	va_end(ap);
-
-	p = prop_space(b, name, len);
-	va_start(ap, name);
-	while (p && (text = va_arg(ap, const char *))) {
-		memcpy(p, text, strlen(text) + 1);
-		p += strlen(text) + 1;
-	}
-	va_end(ap);
-}
-
-/* The same for an array that NULL ends. */
-static void prop_string_list(struct fdt_builder *b, const char *name, const char *const *list)
+void fdt_prop_string_list(struct fdt_builder *b, const char *name, const char *const *list)
 {
 	size_t len = 0;
 	size_t i;
@@ -290,7 +274,7 @@ static void build_cpu(struct fdt_builder *b, const struct fdt_machine *m, unsign
 	fdt_prop_string(b, "status", "okay");
 	fdt_prop_string(b, "riscv,isa", m->isa_legacy);
 	fdt_prop_string(b, "riscv,isa-base", m->xlen == 32 ? "rv32i" : "rv64i");
-	prop_string_list(b, "riscv,isa-extensions", m->isa_extensions);
+	fdt_prop_string_list(b, "riscv,isa-extensions", m->isa_extensions);
 	if (m->mmu_type)
 		fdt_prop_string(b, "mmu-type", m->mmu_type);
 	if (m->cbom)
@@ -347,7 +331,7 @@ static void build_root(struct fdt_builder *b, const struct fdt_machine *m)
 	fdt_prop_u32(b, "#address-cells", 2);
 	fdt_prop_u32(b, "#size-cells", 2);
 	/* The second name is the one that bindings have for a machine of virtio devices. */
-	fdt_prop_strings(b, "compatible", "lkvm,riscv-virt", "linux,dummy-virt", NULL);
+	fdt_prop_strings(b, "compatible", "lkvm,riscv-virt", "linux,dummy-virt");
 	fdt_prop_string(b, "model", m->model);
 	build_chosen(b, m);
 	build_aliases(b, m);

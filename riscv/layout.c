@@ -119,7 +119,7 @@ int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits,
 			    "-m: at least %u MiB of RAM must lie at 0x%llx, where the guest starts",
 			    (unsigned int)(LAYOUT_MIN_RAM / MIB),
 			    (unsigned long long)LAYOUT_RAM_BASE);
-	snprintf(out->what, sizeof(out->what), "RAM of %s at 0x%llx, ending at 0x%llx,",
+	snprintf(out->what, sizeof(out->what), "RAM of %s at 0x%llx (ending at 0x%llx)",
 		 format_size(size, sizeof(size), last->size), (unsigned long long)last->gpa,
 		 (unsigned long long)end);
 	place_pci64(out, end, max_bits);

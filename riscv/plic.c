@@ -247,29 +247,39 @@ static void plic_set_level(struct irq_chip *chip, uint32_t source, bool level)
 	pthread_mutex_unlock(&plic->lock);
 }
 
-static uint32_t claim(struct plic *plic, unsigned int context)
+/* The source that a claim by @context takes, or 0. */
+static unsigned int best_source(const struct plic *plic, unsigned int context)
 {
-	struct plic_state *s = plic->state;
+	const struct plic_state *s = plic->state;
 	const uint64_t *enable = s->enable[context];
-	unsigned int priority, w, source;
-	uint64_t words, found = 0;
+	unsigned int priority;
 
 	if (!plic->pending_words)
 		return 0;
 	for (priority = PLIC_MAX_PRIORITY; priority; priority--) {
-		words = plic->pending_words;
+		/* What was higher is known not to be there: this is "exactly priority". */
+		const uint64_t *above = plic->above[priority - 1];
+		uint64_t words = plic->pending_words;
+
 		while (words) {
-			w = take_lowest(&words);
-			found = s->pending[w] & enable[w] & plic->above[priority - 1][w];
+			unsigned int w = take_lowest(&words);
+			uint64_t found = s->pending[w] & enable[w] & above[w];
+
 			if (found)
-				goto take;
+				return w * WORD_BITS + take_lowest(&found);
 		}
 	}
 	return 0;
-take:
-	source = w * WORD_BITS + take_lowest(&found);
+}
+
+static uint32_t claim(struct plic *plic, unsigned int context)
+{
+	unsigned int source = best_source(plic, context);
+
+	if (!source)
+		return 0;
 	set_pending(plic, source, false);
-	put_bit(s->claimed, source, true);
+	put_bit(plic->state->claimed, source, true);
 	plic->claims[source]++;
 	update_targets(plic, source);
 	return source;
@@ -661,7 +671,7 @@ void plic_drive_outputs(struct plic *plic)
 
 uint64_t plic_source_count(struct plic *plic, unsigned int source)
 {
-	uint64_t count = 0;
+	uint64_t count;
 
 	if (source > plic->sources)
 		return 0;

@@ -17,6 +17,8 @@
  */
 #include "lkvm/control.h"
 
+#include "lkvm/arch.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,6 +32,7 @@
 #include <unistd.h>
 
 #define REQUEST_MAX 256
+#define ANSWER_MAX 8192
 #define CLIENTS_MAX 8
 #define CLIENT_SECONDS 5
 #define PROTOCOL "lkvm/1 "
@@ -163,6 +166,20 @@ static void do_pause(struct control *control, struct client *c)
 	answer(c, "ok paused");
 }
 
+/* A page of text, which a fresh socket's buffer takes whole. */
+static void do_info(struct control *control, struct client *c)
+{
+	struct vm *vm = control->vm;
+
+	dprintf(c->fd, "ok\nname: %s\nstate: %s\nrestarts: %llu\n", vm->cfg->name,
+		control->paused	   ? "paused"
+		: vm_suspended(vm) ? "suspended to RAM"
+				   : "running",
+		(unsigned long long)vm->resets);
+	arch_print_plan(vm, c->fd);
+	drop_client(c);
+}
+
 static void handle(struct client *c, const char *request)
 {
 	struct control *control = c->control;
@@ -174,6 +191,8 @@ static void handle(struct client *c, const char *request)
 		do_resume(control, c);
 	} else if (!strcmp(word, "pause")) {
 		do_pause(control, c);
+	} else if (!strcmp(word, "info")) {
+		do_info(control, c);
 	} else if (!strcmp(word, "stop")) {
 		answer(c, "ok stopping");
 		vm_end(control->vm, VM_QUIT);
@@ -333,8 +352,8 @@ int control_request(const char *name, const char *word, char *text, size_t len, 
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct timeval limit = {.tv_sec = 2 * CLIENT_SECONDS};
-	char line[REQUEST_MAX];
-	size_t got = 0;
+	char line[ANSWER_MAX];
+	size_t got = 0, first;
 	ssize_t n = 0;
 	int fd;
 
@@ -357,11 +376,12 @@ int control_request(const char *name, const char *word, char *text, size_t len, 
 			got += (size_t)n;
 	close(fd);
 	line[got] = '\0';
-	line[strcspn(line, "\n")] = '\0';
 	if (!strncmp(line, "ok", 2)) {
 		snprintf(text, len, "%s", line[2] ? line + 3 : "");
 		return 0;
 	}
+	first = strcspn(line, "\n");
+	line[first] = '\0';
 	if (!strncmp(line, "error ", 6))
 		return fail(err, "%s: %s", name, line + 6);
 	return fail(err, "%s: the VM did not answer", name);

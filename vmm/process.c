@@ -72,7 +72,7 @@ static void on_kick(int sig)
 
 	(void)sig;
 	if (flag)
-		*flag = 1;
+		__atomic_store_n(flag, 1, __ATOMIC_RELAXED);
 }
 
 /* Async-signal-safe. */

@@ -4,8 +4,8 @@
  *
  * One stream socket a VM, NAME.sock in the runtime directory ($XDG_RUNTIME_DIR/lkvm,
  * else ~/.lkvm; directory 0700, socket 0600), served by the VM's loop. A request
- * is one line, "lkvm/1 WORD\n"; the answer is one line, "ok", "ok TEXT" or
- * "error TEXT"; then the VM closes. Requests come only from the same user (the
+ * is one line, "lkvm/1 WORD\n"; the answer is "ok" and a space or newline before
+ * any text, or one line "error TEXT"; then the VM closes. Requests come only from the same user (the
  * kernel tells who the peer is) and are bounded in size, number and time.
  */
 #ifndef LKVM_CONTROL_H
@@ -40,7 +40,7 @@ void control_destroy(struct control *control);
 
 /**
  * control_request() - ask the VM @name to do @word (from another process)
- * @answer: receives the text after "ok", may be empty
+ * @answer: receives the text after "ok", its newline included; may be empty
  *
  * Return: 0; -1 with @err set (no such VM, refused, no answer in time).
  */

@@ -30,7 +30,8 @@ enum boot_format {
 
 /**
  * struct boot_source - an open file
- * @fd: regular file, readable; -1: none
+ * @fd: readable; -1: none. What is not a regular file, or empty, is refused: so
+ *      open with O_NONBLOCK, which keeps a FIFO from blocking that long.
  * @name: as the user gave it, for messages
  */
 struct boot_source {
@@ -55,9 +56,10 @@ struct boot_request {
 /**
  * struct boot_layout - where everything is
  * @entry: pc of the boot hart
- * @kernel, @kernel_size: what the kernel occupies once it runs (its BSS included)
+ * @kernel, @kernel_size: what the kernel occupies once it runs (its BSS included);
+ *      for an ELF from its lowest address to its highest, in whatever regions
  * @initrd, @initrd_size: 0 where there is none
- * @fdt: 8-byte aligned, not crossing what Linux maps for it
+ * @fdt: 2 MiB aligned, so that it does not cross what Linux maps for it
  */
 struct boot_layout {
 	enum boot_format format;
@@ -74,6 +76,8 @@ struct boot_layout {
  * @mem: regions[0] is where all of it goes (an ELF's segments may name any region)
  *
  * Return: 0, or -1 with @err set: which file, which numbers, and what to do.
+ * @layout is written only where all went well; after a failure RAM may hold parts
+ * of the files.
  */
 int boot_load(const struct boot_request *req, struct guest_memory *mem, struct boot_layout *layout,
 	      struct error *err);

@@ -16,7 +16,10 @@
 
 struct fdt_builder;
 
-/* Nodes and properties; a property belongs to the innermost open node. */
+/*
+ * Nodes and properties; a property belongs to the innermost open node, and must
+ * come before the first node inside that one.
+ */
 void fdt_node_begin(struct fdt_builder *b, const char *name);
 /* "name@unit" with the unit address in hex as the specification wants it */
 void fdt_node_begin_at(struct fdt_builder *b, const char *name, uint64_t unit);
@@ -27,8 +30,11 @@ void fdt_prop_u64(struct fdt_builder *b, const char *name, uint64_t value);
 void fdt_prop_cells(struct fdt_builder *b, const char *name, const uint32_t *cells, size_t nr);
 void fdt_prop_bytes(struct fdt_builder *b, const char *name, const void *data, size_t len);
 void fdt_prop_string(struct fdt_builder *b, const char *name, const char *text);
-/* A list of strings, ended by NULL in the arguments */
-void fdt_prop_strings(struct fdt_builder *b, const char *name, ...) __attribute__((sentinel));
+/* A list of strings; NULL ends the array */
+void fdt_prop_string_list(struct fdt_builder *b, const char *name, const char *const *list);
+/* The same, with the strings as arguments; a NULL at their end is allowed */
+#define fdt_prop_strings(b, name, ...)                                                             \
+	fdt_prop_string_list((b), (name), (const char *const[]){__VA_ARGS__, NULL})
 /* reg = <base size> with two cells each */
 void fdt_prop_reg(struct fdt_builder *b, gpa_t base, uint64_t size);
 
@@ -64,7 +70,8 @@ struct fdt_alias {
  * @rng_seed, @rng_seed_len: 0 for none
  * @kaslr_seed: 0 for none
  * @aliases, @nr_aliases
- * @describe: adds the nodes below /soc; called once
+ * @describe: adds properties of /soc and the nodes below it; called once; ends
+ *            what it begins
  * @opaque: passed to @describe
  */
 struct fdt_machine {

@@ -108,6 +108,16 @@ enum {
 	TIMER_STATE,
 };
 
+/* REG_VECTOR: control registers, then v0 to v31, each as wide as a vector register */
+enum {
+	VECTOR_VSTART,
+	VECTOR_VL,
+	VECTOR_VTYPE,
+	VECTOR_VCSR,
+	VECTOR_VLENB,
+	VECTOR_V0 = 6,
+};
+
 /* REG_ISA_EXT and REG_SBI_EXT: one register an extension, or a word of 64 (32) enable bits */
 enum {
 	EXT_SINGLE,
