@@ -375,9 +375,12 @@ static int place(const struct boot_file *kernel_file, const struct boot_kernel *
 
 	if (at <= reach && pad <= reach - at && total <= reach - at - pad) {
 		at += pad;
-		/* Half of a small RAM's rest stays free above, for programs that go there. */
+		/*
+		 * Of a small RAM most stays free above: U-Boot takes the upper 33 MiB,
+		 * stack and heap included, and should not meet the initrd there.
+		 */
 		if (!kernel->exact)
-			room = align_down(min_u64(ROOM, (reach - at - total) / 2), BOOT_ALIGN);
+			room = align_down(min_u64(ROOM, (reach - at - total) / 4), BOOT_ALIGN);
 		at += room;
 	} else {
 		at = -ram->gpa % BOOT_ALIGN;

@@ -189,7 +189,7 @@ bool machine_console_has_input(struct arch_vm *a)
 	bool waiting;
 
 	if (c->to_serial)
-		return serial_rx_room(c->serial) < SERIAL_FIFO;
+		return serial_rx_waiting(c->serial) > 0;
 	pthread_mutex_lock(&c->lock);
 	waiting = c->len;
 	pthread_mutex_unlock(&c->lock);

@@ -114,7 +114,7 @@ int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits,
 	for (i = 0; i < out->nr_ram; i++)
 		if (out->ram[i].gpa == LAYOUT_RAM_BASE && out->ram[i].size >= LAYOUT_MIN_RAM)
 			break;
-	if (i == out->nr_ram)
+	if (i == out->nr_ram || !last)
 		return fail(err,
 			    "-m: at least %u MiB of RAM must lie at 0x%llx, where the guest starts",
 			    (unsigned int)(LAYOUT_MIN_RAM / MIB),

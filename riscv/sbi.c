@@ -113,12 +113,16 @@ enum sbi_outcome sbi_call(const struct sbi_env *env, uint64_t eid, uint64_t fid,
 		*error = dbcn(env, fid, args, value);
 		return SBI_DONE;
 	case SBI_EID_SUSP:
+		if (fid != SBI_SUSP_SYSTEM) {
+			*error = SBI_ERR_NOT_SUPPORTED;
+			return SBI_DONE;
+		}
 		/*
 		 * KVM has checked the arguments and queued the reset to the resume
 		 * address: the call returns nowhere, so its result is not looked at.
 		 */
 		*error = SBI_SUCCESS;
-		return fid == SBI_SUSP_SYSTEM ? SBI_SUSPEND : SBI_DONE;
+		return SBI_SUSPEND;
 	default:
 		*error = SBI_ERR_NOT_SUPPORTED;
 		return SBI_DONE;

@@ -197,8 +197,11 @@ bool process_tty_background(int fd)
 {
 	pid_t foreground = tcgetpgrp(fd);
 
-	/* Fails for what is not our controlling terminal: no job control there. */
-	return foreground >= 0 && foreground != getpgrp();
+	/*
+	 * Job control is for the controlling terminal only. tcgetpgrp(3) fails for
+	 * others, but not for a pty's master, which tells of its other side.
+	 */
+	return foreground > 0 && foreground != getpgrp() && tcgetsid(fd) == getsid(0);
 }
 
 int process_tty_raw(int fd, struct error *err)

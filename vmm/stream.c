@@ -211,7 +211,7 @@ static enum in_result in_read(struct stream *s, uint8_t *buf, size_t size, size_
 {
 	ssize_t n;
 
-	if (s->in.tty && process_tty_background(s->in.fd))
+	if (s->in.tty && !s->in.pty_master && process_tty_background(s->in.fd))
 		return IN_BACKGROUND;
 	do {
 		if (s->in.socket)

@@ -34,7 +34,7 @@
 #define WHERE_MAX 256
 
 /* vCPU threads run shallow code; a small stack keeps many of them cheap. */
-#define VCPU_STACK (128 * KIB)
+#define VCPU_STACK (256 * KIB)
 
 static enum vcpu_next died(struct vcpu *vcpu)
 {

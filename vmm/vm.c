@@ -34,6 +34,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -368,7 +369,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	int ret;
 
 	if (vm->signal_fd >= 0)
-		loop_add_fd(vm->loop, vm->signal_fd, 1 /* EPOLLIN */, got_signal, vm);
+		loop_add_fd(vm->loop, vm->signal_fd, EPOLLIN, got_signal, vm);
 	if (vm->cfg->timeout_s)
 		loop_timer_arm(&vm->timeout, now_ns() + vm->cfg->timeout_s * NSEC_PER_SEC);
 	if (arch_start(vm, &err) || start_threads(vm, &err)) {
