@@ -96,6 +96,14 @@ static size_t drawn_bytes(const unsigned char *p)
 	return len;
 }
 
+static size_t append(char *line, size_t pos, const char *text)
+{
+	size_t len = strlen(text);
+
+	memcpy(line + pos, text, len + 1);
+	return pos + len;
+}
+
 /* Append @text to the line at @pos; @text is at most TEXT_MAX bytes, so all of it fits. */
 static size_t append_harmless(char *line, size_t pos, const char *text)
 {
@@ -163,18 +171,17 @@ static void log_line(struct log *log, const char *word, int wait_ms, unsigned in
 	int saved_errno = errno;
 	char text[TEXT_MAX];
 	char line[LINE_BYTES];
-	size_t pos = strlen(word);
+	size_t pos = append(line, 0, word);
 	size_t len;
 	int n;
 
 	n = vsnprintf(text, sizeof(text), fmt, ap);
 	if (n < 0)
-		strcpy(text, "(a message that could not be formatted)");
+		append(text, 0, "(a message that could not be formatted)");
 	len = strlen(text);
 	if (len && text[len - 1] == '\n')
 		text[len - 1] = 0;
 
-	memcpy(line, word, pos);
 	if ((size_t)n >= sizeof(text) && n > 0) {
 		/* A character cut in two must not show up as garbage. */
 		while (len && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
@@ -183,8 +190,7 @@ static void log_line(struct log *log, const char *word, int wait_ms, unsigned in
 			len--;
 		text[len] = 0;
 		pos = append_harmless(line, pos, text);
-		memcpy(line + pos, "...", 3);
-		pos += 3;
+		pos = append(line, pos, "...");
 	} else {
 		pos = append_harmless(line, pos, text);
 	}

@@ -296,17 +296,19 @@ static const struct option_spec *find_letter(const struct option_table *table, c
 static void unknown_long(struct parser *p, const char *dashes, const char *name, size_t len)
 {
 	const struct option_table *table = p->table;
-	char word[NAME_BYTES + 1] = "";
 	const char **names;
 	char(*negated)[NAME_BYTES + 4];
 	const char *nearest = NULL;
-	size_t rows = 0, n = 0;
+	size_t rows = 0;
 
 	while (table->rows[rows].name)
 		rows++;
 	names = calloc(2 * rows + 2, sizeof(*names));
 	negated = calloc(rows + 1, sizeof(*negated));
 	if (names && negated && len <= NAME_BYTES) {
+		char word[NAME_BYTES + 1] = "";
+		size_t n = 0;
+
 		memcpy(word, name, len);
 		for (size_t i = 0; i < rows; i++) {
 			names[n++] = table->rows[i].name;

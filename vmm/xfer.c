@@ -192,12 +192,20 @@ void xfer_check(struct xfer *x, bool ok, const char *what)
 		xfer_fail(x, what);
 }
 
+bool xfer_commit(struct xfer *x)
+{
+	if (!x->loading || x->failed)
+		return false;
+	if (x->pos == x->len)
+		return true;
+	x->failed = true;
+	fail(&x->err, "%zu bytes are left over after the state's %zu", x->len - x->pos, x->pos);
+	return false;
+}
+
 int xfer_done(struct xfer *x, struct error *err)
 {
-	if (x->failed)
-		return fail(err, "%s", x->err.msg);
-	if (x->loading && x->pos != x->len)
-		return fail(err, "%zu bytes are left over after the state's %zu", x->len - x->pos,
-			    x->pos);
-	return 0;
+	if (x->loading)
+		xfer_commit(x);
+	return x->failed ? fail(err, "%s", x->err.msg) : 0;
 }

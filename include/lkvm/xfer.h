@@ -63,10 +63,17 @@ void xfer_bytes(struct xfer *x, void *v, size_t len);
  * xfer_check() - while loading, refuse the state unless @ok
  * @what: names the field and the limit, for the message
  *
- * Does nothing while saving. A device that loads checks @x->failed before it
- * commits its scratch copy.
+ * Does nothing while saving.
  */
 void xfer_check(struct xfer *x, bool ok, const char *what);
+
+/**
+ * xfer_commit() - last call of a device's walk: may the scratch copy be committed?
+ *
+ * Return: true when loading, where nothing failed and nothing is left over (which
+ * is a failure too); false when saving.
+ */
+bool xfer_commit(struct xfer *x);
 
 /**
  * xfer_done() - 0 where all went well (and, when loading, nothing was left over)
