@@ -266,7 +266,7 @@ static void rtc_transfer(struct device *dev, struct xfer *x)
 	xfer_bool(x, &s.armed);
 	xfer_bool(x, &s.enabled);
 	xfer_bool(x, &s.pending);
-	if (x->loading && !x->failed)
+	if (xfer_commit(x))
 		rtc->s = s;
 	pthread_mutex_unlock(&rtc->lock);
 }

@@ -544,7 +544,7 @@ static void serial_transfer(struct device *dev, struct xfer *x)
 	pthread_mutex_lock(&port->lock);
 	if (x->loading) {
 		transfer_regs(scratch, x);
-		if (!x->failed) {
+		if (xfer_commit(x)) {
 			port->r = *scratch;
 			port->asked = false;
 		}

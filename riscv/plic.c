@@ -541,7 +541,7 @@ static void plic_transfer(struct device *dev, struct xfer *x)
 	pthread_mutex_lock(&plic->lock);
 	transfer_state(plic, scratch, x);
 	old = scratch;
-	if (!x->failed) {
+	if (xfer_commit(x)) {
 		old = plic->state;
 		plic->state = scratch;
 		build_indexes(plic);
