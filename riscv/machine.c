@@ -21,7 +21,8 @@
  * sets scounteren to 7 wherever it still is 0: on the boot hart before it runs,
  * on the others when they first come to user space after they were started. A
  * hart that Linux brings up writes its own PLIC threshold: that is the sign, and
- * it comes at each hot-plug. A guest's own choice is never overridden.
+ * it comes at each hot-plug. A hart that wakes from suspend to RAM was reset too:
+ * its next MMIO is the sign. A guest's own choice is never overridden.
  *
  * Thread and lock: as arch.h says; arch_handle_exit() and arch_mmio_done() run on
  * vCPU threads and touch only what has its own lock, and struct hart of their own.
@@ -545,6 +546,11 @@ int arch_start(struct vm *vm, struct error *err)
 	return machine_console_connect(vm->arch, err);
 }
 
+void arch_flush(struct vm *vm)
+{
+	serial_flush(vm->arch->console.serial);
+}
+
 void arch_reset(struct vm *vm)
 {
 	struct arch_vm *a = vm->arch;
@@ -640,6 +646,10 @@ static int handle_sbi(struct vcpu *vcpu)
 				vcpu->id, run->riscv_sbi.extension_id, run->riscv_sbi.function_id);
 	if (outcome != SBI_SUSPEND)
 		return VCPU_RUN;
+	/* KVM resumes the hart in its reset state: look at scounteren again. */
+	a->harts[vcpu->id].counters_open = false;
+	/* It comes back from reset, and Linux does not set its scounteren on this way. */
+	a->harts[vcpu->id].counters_open = false;
 	vm_suspend(vcpu->vm);
 	/* What came in just before has no later event to wake the guest. */
 	loop_post(vcpu->vm->loop, &a->wake_check);
