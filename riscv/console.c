@@ -127,6 +127,17 @@ int machine_console_connect(struct arch_vm *a, struct error *err)
 	return a->vm->console ? 0 : -1;
 }
 
+void machine_console_flush(struct arch_vm *a)
+{
+	struct machine_console *c = &a->console;
+
+	if (!serial_flush(c->serial) && a->vm->console) {
+		/* A slow reader holds back the last of the port's own buffer. */
+		guest_console_flush(a->vm->console);
+		serial_flush(c->serial);
+	}
+}
+
 void machine_console_finish(struct arch_vm *a)
 {
 	struct machine_console *c = &a->console;
@@ -135,10 +146,7 @@ void machine_console_finish(struct arch_vm *a)
 		return;
 	loop_timer_cancel(&c->flush);
 	if (a->vm->console) {
-		serial_flush(c->serial);
-		guest_console_flush(a->vm->console);
-		/* A slow reader may have held back the last of the port's own buffer. */
-		serial_flush(c->serial);
+		machine_console_flush(a);
 		guest_console_flush(a->vm->console);
 		guest_console_destroy(a->vm->console);
 		a->vm->console = NULL;

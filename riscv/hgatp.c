@@ -93,9 +93,29 @@ static unsigned int modes_up_to(unsigned int max_bits)
 	return max_bits >= 59 ? 7 : max_bits >= 50 ? 3 : 1;
 }
 
+static int refused(int errnum, unsigned int bits, enum hgatp_interface interface, struct error *err)
+{
+	const char *name = hgatp_name(bits), *how = hgatp_interface_name(interface);
+
+	switch (errnum) {
+	case EBUSY:
+		return fail(err,
+			    "%s: KVM says the VM has memory or vCPUs already, so the G-stage mode "
+			    "is settled; this is a bug in lkvm",
+			    how);
+	case EINVAL:
+		return fail(err, "%s: KVM offered %s and now refuses it", how, name);
+	case ENOMEM:
+		return fail(err, "%s: the host has no memory for the G-stage tables of %s", how,
+			    name);
+	default:
+		return fail_errno(err, errnum, "%s: KVM refused %s", how, name);
+	}
+}
+
 int hgatp_probe(const struct kvm *kvm, struct hgatp_host *host, struct error *err)
 {
-	int bits = kvm_check(kvm, KVM_CAP_VM_GPA_BITS);
+	int bits = kvm_check(kvm, KVM_CAP_VM_GPA_BITS), ret;
 	unsigned int mask;
 
 	/* Before that capability existed every host was Sv39x4 for all one could know. */
@@ -108,11 +128,14 @@ int hgatp_probe(const struct kvm *kvm, struct hgatp_host *host, struct error *er
 			    "KVM says that guest physical addresses have %d bits, which no G-stage "
 			    "mode has",
 			    bits);
-	if (!kvm_enable_cap(kvm, KVM_CAP_VM_GPA_BITS, host->max_bits) &&
-	    kvm_check(kvm, KVM_CAP_VM_GPA_BITS) == bits) {
+	ret = kvm_enable_cap(kvm, KVM_CAP_VM_GPA_BITS, host->max_bits);
+	if (!ret && kvm_check(kvm, KVM_CAP_VM_GPA_BITS) == bits) {
 		host->interface = HGATP_GPA_BITS;
 		return 0;
 	}
+	/* "No such capability" has these two forms; all else is no answer. */
+	if (ret && ret != -EINVAL && ret != -ENOTTY)
+		return refused(-ret, host->max_bits, HGATP_GPA_BITS, err);
 	if (host->max_bits <= 41)
 		return 0;
 	mask = (unsigned int)kvm_check(kvm, CAP_SET_HGATP_MODE_247);
@@ -226,26 +249,6 @@ int hgatp_select(const struct hgatp_host *host, const struct hgatp_request *req,
 	return 0;
 }
 
-static int refused(int errnum, unsigned int bits, enum hgatp_interface interface, struct error *err)
-{
-	const char *name = hgatp_name(bits), *how = hgatp_interface_name(interface);
-
-	switch (errnum) {
-	case EBUSY:
-		return fail(err,
-			    "%s: KVM says the VM has memory or vCPUs already, so the G-stage mode "
-			    "is settled; this is a bug in lkvm",
-			    how);
-	case EINVAL:
-		return fail(err, "%s: KVM offered %s and now refuses it", how, name);
-	case ENOMEM:
-		return fail(err, "%s: the host has no memory for the G-stage tables of %s", how,
-			    name);
-	default:
-		return fail_errno(err, errnum, "%s: KVM refused %s", how, name);
-	}
-}
-
 int hgatp_apply(const struct kvm *kvm, const struct hgatp_host *host, const struct hgatp *hgatp,
 		struct error *err)
 {
@@ -270,7 +273,8 @@ int hgatp_apply(const struct kvm *kvm, const struct hgatp_host *host, const stru
 	if (ret)
 		return refused(-ret, hgatp->bits, hgatp->interface, err);
 	now = kvm_check(kvm, KVM_CAP_VM_GPA_BITS);
-	if (now && (unsigned int)now != hgatp->bits)
+	/* Only a kernel that offers no choice may leave the width unsaid. */
+	if ((now || hgatp->interface != HGATP_FIXED) && (unsigned int)now != hgatp->bits)
 		return fail(err, "%s: asked KVM for %u bits (%s), and the VM has %d",
 			    hgatp_interface_name(hgatp->interface), hgatp->bits, mode->name, now);
 	return 0;

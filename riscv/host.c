@@ -57,6 +57,8 @@ static void probe_vcpu(const struct kvm_vcpu *vcpu, struct host *host)
 	host->marchid = get_long(vcpu, REG_CONFIG, CONFIG_MARCHID);
 	host->mimpid = get_long(vcpu, REG_CONFIG, CONFIG_MIMPID);
 	host->registers = kvm_get_reg_list(vcpu, &ids);
+	if (host->registers < 0)
+		host->registers = -1;
 	free(ids);
 	probe_extensions(vcpu, REG_ISA_EXT, host->isa, ISA_EXT_COUNT);
 	probe_extensions(vcpu, REG_SBI_EXT, host->sbi, SBI_EXT_COUNT);

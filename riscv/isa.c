@@ -132,8 +132,12 @@ static int parse_list(const char *list, bool *wanted, struct error *err)
 	const char *p = list;
 	bool first = true;
 
-	if (!strncasecmp(p, "rv64", 4) || !strncasecmp(p, "rv32", 4))
+	if (!strncasecmp(p, "rv64", 4) || !strncasecmp(p, "rv32", 4)) {
+		if (atoi(p + 2) != 8 * (int)sizeof(long))
+			return fail(err, "--isa %s: this host's guests are rv%d", list,
+				    8 * (int)sizeof(long));
 		p += 4;
+	}
 	while (*p) {
 		size_t len = strcspn(p, "_,");
 		size_t i;
@@ -186,6 +190,8 @@ static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req
 		if (req->list && wanted[i] && req->hide_isa[i])
 			return fail(err, "--isa names %s and --disable-%s takes it away",
 				    isa_ext_names[i], isa_ext_names[i]);
+		if (req->list && wanted[i] && i == ISA_EXT_SSAIA && !aia)
+			return fail(err, "--isa: ssaia needs the AIA, and this VM has the PLIC");
 		if (req->list && wanted[i] && !isa->isa[i])
 			return fail(err, "--isa: this host does not offer %s to guests",
 				    isa_ext_names[i]);

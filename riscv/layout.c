@@ -3,13 +3,14 @@
  * The memory map (include/lkvm/riscv/layout.h).
  *
  * RAM comes first: regions that name an address get it, the others follow one
- * another from the base, each starting where a 2 MiB G-stage mapping can. The
+ * another from the base, in whatever order they were asked for, each starting where
+ * a 2 MiB G-stage mapping can and behind a named region that begins there. The
  * 64-bit PCI window takes the next boundary above the highest RAM; it is made
  * smaller, down to nothing, rather than force a wider G-stage mode than RAM
  * itself needs, because nothing has to lie in it.
  *
  * First stage. Linux maps all RAM linearly, from its lowest to its highest
- * address: 128 GiB of it under Sv39, 64 TiB under Sv48 (Linux
+ * address: 128 GiB of it under Sv39 (124 GiB before 5.17), 64 TiB under Sv48 (Linux
  * Documentation/arch/riscv/vm-layout.rst). The distance from the base to the end
  * of RAM therefore decides the narrowest mode that serves.
  *
@@ -23,18 +24,15 @@
 #define PCI64_ALIGN GIB
 #define PCI64_SIZE (64 * GIB)
 
-#define SV39_LINEAR (128 * GIB)
+#define SV39_LINEAR (124 * GIB)
 #define SV48_LINEAR (64 * TIB)
 
-static int place(const struct mem_request *m, gpa_t next, struct layout_region *r,
-		 struct error *err)
+static int check_place(const struct layout_region *r, struct error *err)
 {
 	gpa_t limit = hgatp_limit(USABLE_GPA_BITS);
 	char size[32];
 
-	r->gpa = m->placed ? m->gpa : next;
-	r->size = m->size;
-	format_size(size, sizeof(size), m->size);
+	format_size(size, sizeof(size), r->size);
 	if (r->gpa < LAYOUT_RAM_BASE)
 		return fail(err, "-m %s@0x%llx: devices live below 0x%llx, so RAM must not", size,
 			    (unsigned long long)r->gpa, (unsigned long long)LAYOUT_RAM_BASE);
@@ -43,6 +41,45 @@ static int place(const struct mem_request *m, gpa_t next, struct layout_region *
 			    "-m %s: at 0x%llx it would end beyond 0x%llx, the last address that a "
 			    "guest's page tables can name (56 bits, less a spare page)",
 			    size, (unsigned long long)r->gpa, (unsigned long long)limit);
+	return 0;
+}
+
+/* The first address from @next on that no named region holds. */
+static gpa_t behind_named(const struct mem_request *mem, size_t nr, gpa_t next)
+{
+	size_t i = 0;
+
+	while (i < nr) {
+		if (mem[i].placed && next - mem[i].gpa < mem[i].size) {
+			next = align_up(mem[i].gpa + mem[i].size, LAYOUT_ALIGN);
+			i = 0;
+		} else {
+			i++;
+		}
+	}
+	return next;
+}
+
+/* Named regions first, so that the others are put around places that make sense. */
+static int place_all(const struct mem_request *mem, size_t nr, struct layout *out,
+		     struct error *err)
+{
+	gpa_t next = LAYOUT_RAM_BASE;
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		out->ram[i] = (struct layout_region){.gpa = mem[i].gpa, .size = mem[i].size};
+		if (mem[i].placed && check_place(&out->ram[i], err))
+			return -1;
+	}
+	for (i = 0; i < nr; i++) {
+		if (mem[i].placed)
+			continue;
+		out->ram[i].gpa = behind_named(mem, nr, next);
+		if (check_place(&out->ram[i], err))
+			return -1;
+		next = align_up(out->ram[i].gpa + mem[i].size, LAYOUT_ALIGN);
+	}
 	return 0;
 }
 
@@ -93,19 +130,20 @@ static void place_pci64(struct layout *l, gpa_t ram_end, unsigned int max_bits)
 int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits, struct layout *out,
 		struct error *err)
 {
-	gpa_t next = LAYOUT_RAM_BASE, end = 0;
 	const struct layout_region *last = NULL;
 	char size[32];
+	gpa_t end = 0;
 	size_t i;
 
 	*out = (struct layout){.nr_ram = 0};
+	if (place_all(mem, nr, out, err))
+		return -1;
 	for (i = 0; i < nr; i++) {
-		struct layout_region *r = &out->ram[out->nr_ram];
+		const struct layout_region *r = &out->ram[i];
 
-		if (place(&mem[i], next, r, err) || check_overlap(out, r, err))
+		if (check_overlap(out, r, err))
 			return -1;
 		out->nr_ram++;
-		next = max_u64(next, align_up(r->gpa + r->size, LAYOUT_ALIGN));
 		if (r->gpa + r->size > end) {
 			end = r->gpa + r->size;
 			last = r;
@@ -126,6 +164,22 @@ int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits,
 	out->need.top = end;
 	out->need.what = out->what;
 	return 0;
+}
+
+static const char *satp_name(unsigned int mode)
+{
+	switch (mode) {
+	case 1:
+		return "sv32";
+	case 8:
+		return "sv39";
+	case 9:
+		return "sv48";
+	case 10:
+		return "sv57";
+	default:
+		return "bare";
+	}
 }
 
 int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned int host_mode,
@@ -154,14 +208,8 @@ int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned i
 		return 0;
 	}
 	if (want > host_mode || host_mode < 8)
-		return fail(err, "--satp sv%u: this host's own first stage is at most Sv%u",
-			    want == 8	? 39
-			    : want == 9 ? 48
-					: 57,
-			    host_mode == 1   ? 32
-			    : host_mode == 8 ? 39
-			    : host_mode == 9 ? 48
-					     : 57);
+		return fail(err, "--satp %s: this host's own first stage is at most %s",
+			    satp_name(want), satp_name(host_mode));
 	*mode = want;
 	return 0;
 }

@@ -548,7 +548,7 @@ int arch_start(struct vm *vm, struct error *err)
 
 void arch_flush(struct vm *vm)
 {
-	serial_flush(vm->arch->console.serial);
+	machine_console_flush(vm->arch);
 }
 
 void arch_reset(struct vm *vm)

@@ -112,6 +112,11 @@ struct device *machine_console_build(struct arch_vm *a, struct irq_line irq, str
 int machine_console_connect(struct arch_vm *a, struct error *err);
 
 /**
+ * machine_console_flush() - hand over what the serial port gathers (loop thread)
+ */
+void machine_console_flush(struct arch_vm *a);
+
+/**
  * machine_console_finish() - hand over what waits and close
  */
 void machine_console_finish(struct arch_vm *a);

@@ -53,6 +53,7 @@ struct control {
 	int lock_fd;
 	int fd;
 	bool paused;
+	struct loop_timer listen_again;
 	struct sockaddr_un addr;
 	char lock_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct client clients[CLIENTS_MAX];
@@ -87,7 +88,8 @@ static int runtime_dir(char *dir, size_t size, bool make, struct error *err)
 	if (make && mkdir(dir, 0700) && errno != EEXIST)
 		return fail_errno(err, errno, "cannot make %s", dir);
 	if (lstat(dir, &st))
-		return fail_errno(err, errno, "%s", dir);
+		return !make && errno == ENOENT ? fail(err, "no VM runs here")
+						: fail_errno(err, errno, "%s", dir);
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
 		return fail(err, "%s must be a directory of your own with mode 0700", dir);
 	return 0;
@@ -218,7 +220,8 @@ static void client_ready(void *opaque, uint32_t events)
 	end = memchr(c->buf, '\n', c->len);
 	if (end) {
 		*end = '\0';
-		handle(c, c->buf);
+		/* A zero byte in the line would hide what follows it. */
+		handle(c, strlen(c->buf) == (size_t)(end - c->buf) ? c->buf : PROTOCOL);
 	} else if (c->len == sizeof(c->buf)) {
 		answer(c, "error the request is too long");
 	}
@@ -234,21 +237,52 @@ static bool peer_allowed(int fd)
 	return cred.uid == geteuid() || !cred.uid;
 }
 
+/* A free place, or that of the client that has been silent for longest. */
+static struct client *take_place(struct control *control)
+{
+	struct client *oldest = &control->clients[0];
+	size_t i;
+
+	for (i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = &control->clients[i];
+
+		if (c->fd < 0)
+			return c;
+		if (c->timer.deadline < oldest->timer.deadline)
+			oldest = c;
+	}
+	drop_client(oldest);
+	return oldest;
+}
+
+static void listen_again(void *opaque)
+{
+	struct control *control = opaque;
+
+	loop_modify_fd(control->vm->loop, control->fd, EPOLLIN);
+}
+
 static void new_client(void *opaque, uint32_t events)
 {
 	struct control *control = opaque;
 	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *c = NULL;
-	size_t i;
+	struct client *c;
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors: the socket stays readable, so look away for a while. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			loop_modify_fd(control->vm->loop, control->fd, 0);
+			loop_timer_arm(&control->listen_again, now_ns() + NSEC_PER_SEC);
+		}
 		return;
-	for (i = 0; i < CLIENTS_MAX && !c; i++)
-		if (control->clients[i].fd < 0)
-			c = &control->clients[i];
-	if (!c || !peer_allowed(fd) ||
-	    loop_add_fd(control->vm->loop, fd, EPOLLIN, client_ready, c)) {
+	}
+	if (!peer_allowed(fd)) {
+		close(fd);
+		return;
+	}
+	c = take_place(control);
+	if (loop_add_fd(control->vm->loop, fd, EPOLLIN, client_ready, c)) {
 		close(fd);
 		return;
 	}
@@ -257,10 +291,18 @@ static void new_client(void *opaque, uint32_t events)
 	loop_timer_arm(&c->timer, now_ns() + CLIENT_SECONDS * NSEC_PER_SEC);
 }
 
+/* Is the lock that we hold still the one that the path names? */
+static bool holds_name(const struct control *control, int lock_fd)
+{
+	struct stat by_fd, by_path;
+
+	return !fstat(lock_fd, &by_fd) && !lstat(control->lock_path, &by_path) &&
+	       by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev;
+}
+
 /* Take the name; a second VM of the same name is refused. */
 static int take_lock(struct control *control, const char *name, struct error *err)
 {
-	struct stat by_fd, by_path;
 	int fd;
 
 	for (;;) {
@@ -275,8 +317,7 @@ static int take_lock(struct control *control, const char *name, struct error *er
 				return fail(err, "--name %s: a VM of this name runs already", name);
 			return fail_errno(err, errnum, "cannot lock %s", control->lock_path);
 		}
-		if (!fstat(fd, &by_fd) && !lstat(control->lock_path, &by_path) &&
-		    by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev)
+		if (holds_name(control, fd))
 			break;
 		close(fd); /* the last owner removed it between our open and our lock */
 	}
@@ -303,6 +344,7 @@ struct control *control_create(struct vm *vm, struct error *err)
 {
 	struct control *control = calloc(1, sizeof(*control));
 	size_t i;
+	int ret;
 
 	if (!control) {
 		fail(err, "no memory for the control socket");
@@ -312,6 +354,7 @@ struct control *control_create(struct vm *vm, struct error *err)
 	control->lock_fd = -1;
 	control->fd = -1;
 	control->addr.sun_family = AF_UNIX;
+	loop_timer_init(&control->listen_again, vm->loop, listen_again, control);
 	for (i = 0; i < CLIENTS_MAX; i++) {
 		control->clients[i].control = control;
 		control->clients[i].fd = -1;
@@ -320,12 +363,17 @@ struct control *control_create(struct vm *vm, struct error *err)
 	}
 	if (make_paths(vm->cfg->name, true, control->addr.sun_path, control->lock_path,
 		       sizeof(control->lock_path), err) ||
-	    take_lock(control, vm->cfg->name, err) || listen_at(control, err) ||
-	    loop_add_fd(vm->loop, control->fd, EPOLLIN, new_client, control)) {
-		control_destroy(control);
-		return NULL;
+	    take_lock(control, vm->cfg->name, err) || listen_at(control, err))
+		goto out;
+	ret = loop_add_fd(vm->loop, control->fd, EPOLLIN, new_client, control);
+	if (ret) {
+		fail_errno(err, -ret, "cannot watch the control socket");
+		goto out;
 	}
 	return control;
+out:
+	control_destroy(control);
+	return NULL;
 }
 
 void control_destroy(struct control *control)
@@ -336,13 +384,17 @@ void control_destroy(struct control *control)
 		return;
 	for (i = 0; i < CLIENTS_MAX; i++)
 		drop_client(&control->clients[i]);
+	loop_timer_cancel(&control->listen_again);
 	if (control->fd >= 0) {
 		loop_remove_fd(control->vm->loop, control->fd);
 		close(control->fd);
 	}
 	if (control->lock_fd >= 0) {
-		unlink(control->addr.sun_path);
-		unlink(control->lock_path);
+		/* A cleaner may have removed our files, and another VM taken the name. */
+		if (holds_name(control, control->lock_fd)) {
+			unlink(control->addr.sun_path);
+			unlink(control->lock_path);
+		}
 		close(control->lock_fd);
 	}
 	free(control);
@@ -364,11 +416,16 @@ int control_request(const char *name, const char *word, char *text, size_t len, 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fail_errno(err, errno, "cannot make a socket");
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		close(fd);
-		return fail(err, "no VM called %s runs here", name);
-	}
+	/* Sending covers connecting: a VM that hangs accepts nobody. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		bool hangs = errno == EAGAIN;
+
+		close(fd);
+		return hangs ? fail(err, "%s: the VM did not answer", name)
+			     : fail(err, "no VM called %s runs here", name);
+	}
 	snprintf(line, sizeof(line), PROTOCOL "%s\n", word);
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) >= 0)
 		while (got < sizeof(line) - 1 &&
@@ -376,6 +433,8 @@ int control_request(const char *name, const char *word, char *text, size_t len, 
 			got += (size_t)n;
 	close(fd);
 	line[got] = '\0';
+	if (n < 0)
+		return fail(err, "%s: the VM did not answer in time", name);
 	if (!strncmp(line, "ok", 2)) {
 		snprintf(text, len, "%s", line[2] ? line + 3 : "");
 		return 0;

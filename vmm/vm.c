@@ -176,9 +176,9 @@ static int start_threads(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* The vCPUs are stopped: a new KVM VM over the same RAM and devices. */
 static int restart(struct vm *vm, struct error *err)
 {
-	stop_threads(vm);
 	destroy_vcpus(vm);
 	kvm_vm_destroy(&vm->kvm);
 	arch_reset(vm);
@@ -187,9 +187,6 @@ static int restart(struct vm *vm, struct error *err)
 		return -1;
 	vm->resets++;
 	guest_console_restarted(vm->console);
-	pthread_mutex_lock(&vm->lock);
-	vm->verdict = VM_ALIVE;
-	pthread_mutex_unlock(&vm->lock);
 	return start_threads(vm, err);
 }
 
@@ -203,12 +200,26 @@ static void carry_out_verdict(void *opaque)
 	verdict = vm->verdict;
 	pthread_mutex_unlock(&vm->lock);
 
+	/* A second hart asked for the reset that has been carried out. */
+	if (verdict == VM_ALIVE)
+		return;
 	if (verdict == VM_RESET) {
+		/* From here on no vCPU can change its mind about how the VM ends. */
+		stop_threads(vm);
+		pthread_mutex_lock(&vm->lock);
+		verdict = vm->verdict;
+		pthread_mutex_unlock(&vm->lock);
+	}
+	if (verdict == VM_RESET) {
+		arch_flush(vm);
 		if (guest_console_panicked(vm->console)) {
 			log_error(vm->log, "the guest's kernel panicked");
 			verdict = VM_DIED;
 		} else if (!vm->cfg->exit_on_reset) {
 			log_debug(vm->log, "the guest resets");
+			pthread_mutex_lock(&vm->lock);
+			vm->verdict = VM_ALIVE;
+			pthread_mutex_unlock(&vm->lock);
 			if (!restart(vm, &err))
 				return;
 			log_fatal(vm->log, "the guest could not be restarted: %s", err.msg);

@@ -40,6 +40,11 @@ void arch_reset(struct vm *vm);
 void arch_destroy(struct vm *vm);
 
 /**
+ * arch_flush() - hand over the guest's output that devices still gather (loop thread)
+ */
+void arch_flush(struct vm *vm);
+
+/**
  * arch_handle_exit() - an exit that only the architecture knows (vCPU thread)
  *
  * Return: what to do next; -1 where it does not know the exit either.

@@ -59,7 +59,8 @@ void memory_init(struct guest_memory *mem);
  * @size: multiple of 4 KiB, not 0
  * @align: power of two, at least 4 KiB: HVA modulo @align equals GPA modulo @align
  *
- * Return: the region, or NULL with @err set (overlap, wrap, no address space).
+ * Return: the region, until the next call (the table is kept sorted), or NULL
+ * with @err set (overlap, wrap, no address space).
  */
 struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
 				 struct error *err);

@@ -38,12 +38,12 @@ struct vcpu;
 enum vm_verdict {
 	VM_ALIVE,
 	VM_NOT_STARTED, /* vm_run() could not start the vCPUs */
-	VM_POWEROFF, /* the guest powered off */
-	VM_RESET,    /* the guest asked for a reset */
-	VM_DIED,     /* a panic, or KVM could not go on */
-	VM_TIMEOUT,  /* --timeout ran out */
-	VM_QUIT,     /* the user asked, at the console or by the stop command */
-	VM_SIGNAL,   /* a signal; vm->end_signal says which */
+	VM_POWEROFF,	/* the guest powered off */
+	VM_RESET,	/* the guest asked for a reset */
+	VM_DIED,	/* a panic, or KVM could not go on */
+	VM_TIMEOUT,	/* --timeout ran out */
+	VM_QUIT,	/* the user asked, at the console or by the stop command */
+	VM_SIGNAL,	/* a signal; vm->end_signal says which */
 };
 
 enum vm_gate {
