@@ -9,9 +9,10 @@
  * with a VM's end can't both win.
  *
  * A client gets one request of at most REQUEST_MAX bytes, CLIENT_SECONDS of time
- * and a place among CLIENTS_MAX; who exceeds any of these is closed. Nothing a
- * client does blocks the loop: sockets are non-blocking and an answer that does
- * not fit the socket's buffer is dropped with the client.
+ * and a place among CLIENTS_MAX, which a newer client takes from the one that has
+ * been silent for longest; who exceeds a limit is closed. Nothing a client does
+ * blocks the loop: sockets are non-blocking and an answer that does not fit the
+ * socket's buffer is dropped with the client.
  *
  * Thread and lock: the loop's thread alone; no lock. Nothing is saved.
  */
