@@ -211,7 +211,8 @@ static void update(struct serial *port)
 	}
 	if (!wire_room(&port->r)) {
 		port->starved = true;
-	} else if (port->starved) {
+	} else if (port->starved && !port->r.rx_count) {
+		/* Not at the first free place: the world's way here costs more than a FIFO load. */
 		port->starved = false;
 		port->env->rx_room(port->opaque);
 	}

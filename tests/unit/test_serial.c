@@ -597,11 +597,15 @@ START_TEST(rx_room_once_after_full)
 	ck_assert_uint_eq(rig.room_calls, 0);
 	rx(&rig, "fg");
 	ck_assert_uint_eq(serial_rx_room(rig.port), 0);
+	/* Not for each place, but when a whole load can come. */
+	for (int i = 0; i < 15; i++)
+		rd(&rig, DATA);
+	ck_assert_uint_eq(rig.room_calls, 0);
 	rd(&rig, DATA);
 	ck_assert_uint_eq(rig.room_calls, 1);
 	rd(&rig, DATA);
 	ck_assert_uint_eq(rig.room_calls, 1);
-	rx(&rig, "hi");
+	rx(&rig, "0123456789abcdef");
 	wr(&rig, FCR, 0x03);
 	ck_assert_uint_eq(rig.room_calls, 2);
 	rx(&rig, "0123456789abcdef");

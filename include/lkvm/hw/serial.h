@@ -23,7 +23,7 @@
  * @write: bytes for the host, non-blocking; returns how many were taken
  * @flush_soon: bytes wait and nothing is scheduled: call serial_flush() within
  *              about a millisecond; asked once until serial_flush() was called
- * @rx_room: the receiver has room again (called once, and only after it was full
+ * @rx_room: the receiver is empty again (called once, and only after it was full
  *           or shut off by loopback)
  *
  * All are needed. @write may also be called from a vCPU thread, when the buffer
