@@ -149,4 +149,6 @@ uninstall:
 clean:
 	rm -rf build
 
+include guest/guests.mk
+
 -include $(CORE_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TESTS:%.c=$(O)/obj/%.d)

@@ -152,9 +152,10 @@ int hgatp_probe(const struct kvm *kvm, struct hgatp_host *host, struct error *er
 /* How many bits of address it takes to name everything below @top. */
 static unsigned int bits_for(gpa_t top)
 {
+	gpa_t last = top + min_u64(GPA_TOP_SPARE - 1, UINT64_MAX - top);
 	unsigned int bits = 0;
 
-	while (bits < 64 && (top + GPA_TOP_SPARE - 1) >> bits)
+	while (bits < 64 && last >> bits)
 		bits++;
 	return bits;
 }

@@ -10,7 +10,7 @@
  * itself needs, because nothing has to lie in it.
  *
  * First stage. Linux maps all RAM linearly, from its lowest to its highest
- * address: 128 GiB of it under Sv39 (124 GiB before 5.17), 64 TiB under Sv48 (Linux
+ * address: 128 GiB of it under Sv39 (124 in older kernels), 64 TiB under Sv48 (Linux
  * Documentation/arch/riscv/vm-layout.rst). The distance from the base to the end
  * of RAM therefore decides the narrowest mode that serves.
  *

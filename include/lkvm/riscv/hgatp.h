@@ -85,7 +85,7 @@ struct hgatp {
 /**
  * hgatp_probe() - learn what the host offers; changes nothing that stays
  *
- * Return: 0, or -1 with @err set where KVM answers nonsense.
+ * Return: 0, or -1 with @err set where KVM answers nonsense, or no answer comes.
  */
 int hgatp_probe(const struct kvm *kvm, struct hgatp_host *host, struct error *err);
 

@@ -26,7 +26,7 @@ struct layout_region {
 
 /**
  * struct layout - the map
- * @ram, @nr_ram: regions as asked, the first at LAYOUT_RAM_BASE
+ * @ram, @nr_ram: regions in the order asked for, one of them at LAYOUT_RAM_BASE
  * @pci64: 64-bit PCI window, above all RAM
  * @need: the highest address and whose it is; @what of it points to @what
  * @what: text for that

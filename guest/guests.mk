@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
+#
+#   make guests     build/riscv64/guest/{walk,fill}   flat Images
+#                   build/riscv64/tools/{posted,huge} static programs
+#
+# They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
+
+GUEST_CROSS := $(if $(filter riscv64,$(shell uname -m)),,riscv64-linux-gnu-)
+GUEST_CC := $(GUEST_CROSS)gcc
+GUEST_DIR := build/riscv64/guest
+GUEST_TOOLS_DIR := build/riscv64/tools
+GUEST_NAMES := walk fill
+GUEST_CFLAGS := -std=gnu11 -O2 $(filter-out -Wmissing-prototypes,$(WARN)) -march=rv64ima_zicsr -mabi=lp64 \
+	-mcmodel=medany -ffreestanding -fno-pic -fno-stack-protector -fno-tree-loop-distribute-patterns
+GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/image.ld -Wl,--build-id=none -Wl,-z,noexecstack \
+	-Wl,--no-warn-rwx-segments
+GUEST_TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -O2 $(WARN) -static
+
+.PHONY: guests
+guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_TOOLS_DIR)/posted $(GUEST_TOOLS_DIR)/huge
+
+$(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)
+	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ guest/start.S guest/guest.c $<
+
+$(GUEST_NAMES:%=$(GUEST_DIR)/%): %: %.elf
+	$(Q)$(GUEST_CROSS)objcopy -O binary $< $@
+
+$(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<
+
+# Against the product's own way to memory and memslots.
+GUEST_HUGE_SRC := tests/bench/huge.c vmm/kvm.c vmm/memory.c vmm/util.c
+$(GUEST_TOOLS_DIR)/huge: $(GUEST_HUGE_SRC) guest/guests.mk $(wildcard include/lkvm/*.h include/lkvm/riscv/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $(GUEST_HUGE_SRC)
