@@ -85,7 +85,7 @@ SUPPORT_OBJ := $(TEST_SUPPORT:%.c=$(O)/obj/%.o)
 TEST_BIN := $(TESTS:tests/unit/%.c=$(O)/unit/%)
 FUZZ_BIN := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: all static riscv64 unit check lint fuzz bench install uninstall clean FORCE
+.PHONY: all static riscv64 unit check lint fuzz install uninstall clean FORCE
 .SECONDARY:
 all: $(O)/lkvm
 
@@ -147,7 +147,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm
 
 clean:
-	rm -rf build
+	rm -rf $(O)
 
 include guest/guests.mk
 

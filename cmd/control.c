@@ -25,7 +25,7 @@ static int request(struct log *log, const char *word, const char *summary, int a
 	struct control_options o = {NULL};
 	struct operands ops;
 	struct error err;
-	char text[8192];
+	char text[65536];
 	int ret;
 
 	ret = options_parse(&table, &o, argc, argv, &ops, &err);

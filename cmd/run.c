@@ -349,12 +349,13 @@ static struct run_table *make_table(void)
 	memcpy(t->rows, run_rows, sizeof(run_rows));
 	for (i = 0; i < ISA_EXT_COUNT; i++, row++, name++) {
 		snprintf(t->names[name], sizeof(t->names[name]), "disable-%s", isa_ext_name(i));
-		t->rows[row] = (struct option_spec){.name = t->names[name],
-						    .help = "hide the ISA extension",
-						    .group = i ? NULL : "Hiding extensions",
-						    .set = hide_isa,
-						    .offset = i,
-						    .hidden = true};
+		t->rows[row] = (struct option_spec){
+			.name = t->names[name],
+			.help = "hide an ISA extension (\"lkvm caps\" lists them)",
+			.group = i ? NULL : "Hiding extensions",
+			.set = hide_isa,
+			.offset = i,
+			.hidden = true};
 	}
 	for (i = 0; i < SBI_EXT_COUNT; i++, row++, name++) {
 		snprintf(t->names[name], sizeof(t->names[name]), "disable-sbi-%s", sbi_ext_name(i));
@@ -366,7 +367,10 @@ static struct run_table *make_table(void)
 	}
 	t->table = (struct option_table){.command = "run",
 					 .operands = "[KERNEL]",
-					 .summary = "Start a virtual machine in the foreground.",
+					 .summary = "Start a virtual machine in the foreground.\n\n"
+						    "--disable-EXT and --disable-sbi-EXT hide an "
+						    "ISA or SBI extension from the\n"
+						    "guest; \"lkvm caps\" lists them by name.",
 					 .rows = t->rows};
 	return t;
 }
@@ -416,7 +420,7 @@ static int run(struct log *log, struct run_options *o)
 	if (!vm)
 		return not_started(log, &err);
 	if (o->vm.dry_run) {
-		arch_print_plan(vm, STDOUT_FILENO);
+		arch_print_plan(vm, stdout);
 		vm_destroy(vm);
 		return 0;
 	}

@@ -38,12 +38,11 @@
  */
 #include "boot_internal.h"
 
+#include "lkvm/riscv/layout.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The smallest linear map that Linux ever had on Sv39, in bytes of RAM. */
-#define SV39_REACH (124 * GIB)
 
 #define FIRMWARE_OFFSET (2 * MIB)
 
@@ -349,9 +348,9 @@ static int no_place(const struct boot_file *kernel_file, const struct boot_kerne
 			 fdt);
 	else
 		snprintf(what, sizeof(what), "the device tree (%s) does", fdt);
-	if (ram->size >= SV39_REACH)
+	if (ram->size >= LAYOUT_SV39_REACH)
 		snprintf(advice, sizeof(advice), "only the first %s count, as far as Sv39 reaches",
-			 boot_size(size, sizeof(size), SV39_REACH));
+			 boot_size(size, sizeof(size), LAYOUT_SV39_REACH));
 	else
 		boot_advice(advice, sizeof(advice),
 			    used > TIB || total > TIB ? UINT64_MAX
@@ -366,7 +365,7 @@ static int place(const struct boot_file *kernel_file, const struct boot_kernel *
 		 const struct boot_file *initrd, const struct memory_region *ram,
 		 const struct boot_rest *rest, struct boot_layout *layout, struct error *err)
 {
-	uint64_t reach = min_u64(ram->size, SV39_REACH);
+	uint64_t reach = min_u64(ram->size, LAYOUT_SV39_REACH);
 	uint64_t total = rest->fdt + rest->initrd;
 	/* Offsets into the region from here on: they can't wrap. */
 	uint64_t at = kernel->avoid_end - ram->gpa;
@@ -439,6 +438,7 @@ static int unpack_image(const struct boot_payload *payload, const struct memory_
  */
 struct boot_job {
 	struct guest_memory *mem;
+	unsigned int xlen;
 	struct boot_file kernel_file;
 	struct boot_file initrd_file;
 	const struct boot_file *initrd; /* or NULL */
@@ -475,7 +475,7 @@ static int load_payload(struct boot_job *job, struct boot_payload *payload, stru
 	if (open_payload(payload, kernel, err))
 		return -1;
 	if (boot_elf_is(payload)) {
-		if (boot_elf_plan(payload, job->mem, kernel, err) || place_job(job, err))
+		if (boot_elf_plan(payload, job->xlen, job->mem, kernel, err) || place_job(job, err))
 			return -1;
 		return boot_elf_load(payload, kernel, job->mem, err);
 	}
@@ -506,12 +506,14 @@ static int load_kernel(struct boot_job *job, struct error *err)
 int boot_load(const struct boot_request *req, struct guest_memory *mem, struct boot_layout *layout,
 	      struct error *err)
 {
-	struct boot_job job = {.mem = mem};
+	struct boot_job job = {.mem = mem, .xlen = req->xlen};
 
 	if (!mem->nr)
 		return fail(err, "there is no RAM to load a kernel to (-m)");
 	if (req->kernel.fd < 0)
 		return fail(err, "there is no kernel to load (-k or -f)");
+	if (req->xlen != 32 && req->xlen != 64)
+		return fail(err, "there are no harts with XLEN %u to load a kernel for", req->xlen);
 	if (!req->fdt_size || req->fdt_size > BOOT_FDT_MAX)
 		return fail(err, "a device tree of %llu bytes cannot be placed: the limit is 2M",
 			    (unsigned long long)req->fdt_size);

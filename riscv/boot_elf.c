@@ -41,7 +41,8 @@ bool boot_elf_is(const struct boot_payload *payload)
 	return payload->head_len >= EI_NIDENT && !memcmp(payload->head, ELFMAG, SELFMAG);
 }
 
-static int parse_header(const struct boot_payload *payload, struct elf_header *h, struct error *err)
+static int parse_header(const struct boot_payload *payload, unsigned int xlen, struct elf_header *h,
+			struct error *err)
 {
 	const char *label = payload->file->label;
 	const uint8_t *p = payload->head;
@@ -65,6 +66,10 @@ static int parse_header(const struct boot_payload *payload, struct elf_header *h
 			    : machine == EM_AARCH64 ? " (arm64)"
 						    : "",
 			    EM_RISCV);
+	/* A hart would take the other's instructions for its own, and say nothing. */
+	if (h->is64 != (xlen == 64))
+		return fail(err, "%s is a %u-bit ELF: this host's guests are rv%u", label,
+			    h->is64 ? 64 : 32, xlen);
 	if (h->type != ET_EXEC && h->type != ET_DYN)
 		return fail(err, "%s is an ELF of type %u%s, not a program", label, h->type,
 			    h->type == ET_REL	 ? " (object file)"
@@ -276,8 +281,8 @@ static int place_segments(const struct boot_payload *payload, const struct guest
 	return 0;
 }
 
-int boot_elf_plan(const struct boot_payload *payload, const struct guest_memory *mem,
-		  struct boot_kernel *kernel, struct error *err)
+int boot_elf_plan(const struct boot_payload *payload, unsigned int xlen,
+		  const struct guest_memory *mem, struct boot_kernel *kernel, struct error *err)
 {
 	const struct memory_region *ram = &mem->regions[0];
 	uint8_t phdrs[ELF_MAX_PHDRS * sizeof(Elf64_Phdr)] = {0};
@@ -288,7 +293,7 @@ int boot_elf_plan(const struct boot_payload *payload, const struct guest_memory 
 	kernel->exact = false;
 	kernel->below = true;
 	kernel->nr_segments = 0;
-	if (parse_header(payload, &h, err) || read_phdrs(payload, &h, phdrs, err) ||
+	if (parse_header(payload, xlen, &h, err) || read_phdrs(payload, &h, phdrs, err) ||
 	    parse_segments(payload, &h, phdrs, kernel, err) ||
 	    check_overlap(payload, kernel, err) || place_segments(payload, mem, kernel, err))
 		return -1;

@@ -142,9 +142,10 @@ bool boot_elf_is(const struct boot_payload *payload);
 
 /**
  * boot_elf_plan() - read and check headers: fills @kernel; nothing is loaded
+ * @xlen: of the guest's harts: the ELF's class must be the same
  */
-int boot_elf_plan(const struct boot_payload *payload, const struct guest_memory *mem,
-		  struct boot_kernel *kernel, struct error *err);
+int boot_elf_plan(const struct boot_payload *payload, unsigned int xlen,
+		  const struct guest_memory *mem, struct boot_kernel *kernel, struct error *err);
 
 /**
  * boot_elf_load() - the bytes of every segment, and zeroes behind them

@@ -24,9 +24,6 @@
 #define PCI64_ALIGN GIB
 #define PCI64_SIZE (64 * GIB)
 
-#define SV39_LINEAR (124 * GIB)
-#define SV48_LINEAR (64 * TIB)
-
 static int check_place(const struct layout_region *r, struct error *err)
 {
 	gpa_t limit = hgatp_limit(USABLE_GPA_BITS);
@@ -182,10 +179,25 @@ static const char *satp_name(unsigned int mode)
 	}
 }
 
+uint64_t layout_reach(unsigned int mode)
+{
+	switch (mode) {
+	case 1:
+		return GIB; /* rv32: the linear map of a 4 GiB address space */
+	case 8:
+		return LAYOUT_SV39_REACH;
+	case 9:
+		return LAYOUT_SV48_REACH;
+	default:
+		return UINT64_MAX;
+	}
+}
+
 int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned int host_mode,
 		unsigned int *mode, struct error *err)
 {
 	uint64_t span = layout->need.top - LAYOUT_RAM_BASE;
+	char far[32], reach[32];
 	unsigned int want;
 
 	switch (choice) {
@@ -198,18 +210,31 @@ int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned i
 	case SATP_SV57:
 		want = 10;
 		break;
-	case SATP_HOST:
-		*mode = host_mode;
-		return 0;
 	default:
-		want = span <= SV39_LINEAR ? 8 : span <= SV48_LINEAR ? 9 : 10;
-		/* More RAM than the host's widest mode reaches: Linux uses what it can. */
-		*mode = want < host_mode ? want : host_mode;
-		return 0;
+		want = 8;
+		while (want < host_mode && span > layout_reach(want))
+			want++;
+		*mode = choice == SATP_HOST || want > host_mode ? host_mode : want;
+		if (span <= layout_reach(*mode))
+			return 0;
+		fail(err,
+		     "RAM ends %s above its start, and this host's guests have at most %s, in "
+		     "which "
+		     "Linux reaches %s: it will leave the rest unused",
+		     format_size(far, sizeof(far), span), satp_name(*mode),
+		     format_size(reach, sizeof(reach), layout_reach(*mode)));
+		return 1;
 	}
 	if (want > host_mode || host_mode < 8)
 		return fail(err, "--satp %s: this host's own first stage is at most %s",
 			    satp_name(want), satp_name(host_mode));
+	if (span > layout_reach(want))
+		return fail(
+			err,
+			"--satp %s: in it Linux reaches %s of RAM, and -m puts the end of RAM %s "
+			"above its start",
+			satp_name(want), format_size(reach, sizeof(reach), layout_reach(want)),
+			format_size(far, sizeof(far), span));
 	*mode = want;
 	return 0;
 }

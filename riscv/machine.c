@@ -15,14 +15,20 @@
  * The places below RAM are where QEMU's virt machine has the same devices, so
  * early consoles and firmware with built-in addresses work.
  *
+ * Harts that KVM reset. When a hart is started by SBI HSM, or wakes from suspend to
+ * RAM, KVM resets it without telling user space. Two things must then be set
+ * right, on the hart's own way through user space: a hart that Linux brings up
+ * writes its own PLIC threshold, which is the sign and comes at each hot-plug; for
+ * one that wakes up, any MMIO is.
+ *
+ * The wire. KVM forgets the level of the hart's external interrupt, while the PLIC
+ * remembers that it told: it is told again.
+ *
  * scounteren. Linux before 7.x lets user space read the time CSR only as a side
  * effect of its SBI PMU driver, and hosts since 7.2 start a hart with
  * scounteren = 0. A 6.12 guest without a PMU would kill its first program. lkvm
- * sets scounteren to 7 wherever it still is 0: on the boot hart before it runs,
- * on the others when they first come to user space after they were started. A
- * hart that Linux brings up writes its own PLIC threshold: that is the sign, and
- * it comes at each hot-plug. A hart that wakes from suspend to RAM was reset too:
- * its next MMIO is the sign. A guest's own choice is never overridden.
+ * sets scounteren to 7 where it reads 0: on the boot hart before it runs, on the
+ * others when they are seen first. A guest's own choice other than 0 stays.
  *
  * Thread and lock: as arch.h says; arch_handle_exit() and arch_mmio_done() run on
  * vCPU threads and touch only what has its own lock, and struct hart of their own.
@@ -65,8 +71,12 @@ static void plic_output(void *opaque, unsigned int context, bool level)
 	struct arch_vm *a = opaque;
 	struct kvm_vcpu *vcpu = &a->vm->vcpus[context].kvm;
 
-	if (vcpu->run)
-		kvm_interrupt(vcpu, level);
+	int ret = vcpu->run ? kvm_interrupt(vcpu, level) : 0;
+
+	if (ret)
+		log_ratelimited(a->vm->log, &a->interrupt_rl, LOG_LEVEL_ERROR,
+				"hart %u: KVM refused its external interrupt: %s", context,
+				strerror(-ret));
 }
 
 static struct device *build_plic(struct arch_vm *a, struct irq_line irq, struct error *err)
@@ -84,7 +94,7 @@ static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
 			  const struct machine_device *d)
 {
 	unsigned int i, nr = a->vm->nr_vcpus;
-	uint32_t *cells = calloc(nr, 2 * sizeof(*cells));
+	uint32_t cells[2 * PLIC_MAX_CONTEXTS];
 
 	fdt_node_begin_at(b, "interrupt-controller", d->base);
 	fdt_prop_strings(b, "compatible", "sifive,plic-1.0.0", "riscv,plic0", NULL);
@@ -92,14 +102,11 @@ static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_prop_empty(b, "interrupt-controller");
 	fdt_prop_u32(b, "#interrupt-cells", 1);
 	fdt_prop_u32(b, "#address-cells", 0);
-	for (i = 0; cells && i < nr; i++) {
+	for (i = 0; i < nr; i++) {
 		cells[2 * i] = fdt_phandle_hart(i);
 		cells[2 * i + 1] = 9; /* supervisor external interrupt */
 	}
-	/* Without memory the property is missing, and the tree too big or the guest deaf. */
-	if (cells)
-		fdt_prop_cells(b, "interrupts-extended", cells, 2 * (size_t)nr);
-	free(cells);
+	fdt_prop_cells(b, "interrupts-extended", cells, 2 * (size_t)nr);
 	fdt_prop_u32(b, "riscv,ndev", PLIC_SOURCES);
 	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
 	fdt_node_end(b);
@@ -287,27 +294,6 @@ static int open_files(struct arch_vm *a, struct error *err)
 	return 0;
 }
 
-static int make_bootargs(struct arch_vm *a, struct error *err)
-{
-	const struct vm_config *cfg = a->vm->cfg;
-	const char *defaults = cfg->console == CONSOLE_SERIAL ? "console=ttyS0 panic=1"
-							      : "console=hvc0 earlycon=sbi panic=1";
-	int ret;
-
-	if (cfg->nodefaults || cfg->firmware)
-		defaults = "";
-	if (!*defaults && !cfg->params)
-		return 0;
-	/* The user's words come last, so that they win. */
-	ret = asprintf(&a->bootargs, "%s%s%s", defaults, *defaults && cfg->params ? " " : "",
-		       cfg->params ? cfg->params : "");
-	if (ret < 0) {
-		a->bootargs = NULL;
-		return fail(err, "no memory for the kernel command line");
-	}
-	return 0;
-}
-
 int arch_plan(struct vm *vm, struct error *err)
 {
 	struct arch_vm *a = calloc(1, sizeof(*a));
@@ -326,7 +312,7 @@ int arch_plan(struct vm *vm, struct error *err)
 	    layout_plan(vm->cfg->mem, vm->cfg->nr_mem, a->hgatp_host.max_bits, &a->map, err) ||
 	    hgatp_select(&a->hgatp_host, &a->cfg->hgatp, &a->map.need, &a->hgatp, err))
 		return -1;
-	return open_files(a, err) || make_bootargs(a, err) ? -1 : 0;
+	return open_files(a, err);
 }
 
 int arch_kvm_setup(struct vm *vm, struct error *err)
@@ -351,6 +337,8 @@ static void check_wake(void *opaque)
 
 	if (machine_console_has_input(a) || rtc_pending(a->rtc))
 		vm_wake(a->vm);
+	else
+		machine_console_watch(a);
 }
 
 int arch_build(struct vm *vm, struct error *err)
@@ -389,27 +377,77 @@ static unsigned long get_long(const struct kvm_vcpu *vcpu, enum reg_class class,
 /* Cycle, time and instret for user mode: what a guest with a PMU driver ends up with. */
 #define SCOUNTEREN_CY_TM_IR 7
 
-static void open_counters(struct arch_vm *a, struct vcpu *vcpu)
+static void open_counters(const struct kvm_vcpu *vcpu)
 {
-	if (!get_long(&vcpu->kvm, REG_CSR, CSR_SCOUNTEREN))
-		set_long(&vcpu->kvm, REG_CSR, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
-	a->harts[vcpu->id].counters_open = true;
+	unsigned long now;
+
+	if (!kvm_get_reg(vcpu, reg_long(REG_CSR, 0, CSR_SCOUNTEREN), &now) && !now)
+		set_long(vcpu, REG_CSR, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
+}
+
+/* A hart that KVM has reset is on its way through user space. */
+static void see_hart(struct arch_vm *a, struct vcpu *vcpu)
+{
+	a->harts[vcpu->id].seen = true;
+	open_counters(&vcpu->kvm);
+	plic_drive_output(a->plic, vcpu->id);
+}
+
+/*
+ * The kernel command line. Linux 6.12 looks for the widest paging mode whatever
+ * the tree's mmu-type says, and obeys these two words; 7.x obeys both.
+ */
+static int make_bootargs(struct arch_vm *a, struct error *err)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+	const char *console =
+		cfg->console == CONSOLE_SERIAL ? "console=ttyS0" : "console=hvc0 earlycon=sbi";
+	const char *levels = a->satp_mode >= a->isa.satp_mode ? ""
+			     : a->satp_mode == 8	      ? " no4lvl"
+			     : a->satp_mode == 9	      ? " no5lvl"
+							      : "";
+	const char *params = cfg->params ? cfg->params : "";
+	int ret;
+
+	if (cfg->nodefaults || cfg->firmware) {
+		a->bootargs = cfg->params ? strdup(params) : NULL;
+		return cfg->params && !a->bootargs ? fail(err, "no memory for the command line")
+						   : 0;
+	}
+	/* The user's words come last, so that they win. */
+	ret = asprintf(&a->bootargs, "%s panic=1%s%s%s", console, levels, *params ? " " : "",
+		       params);
+	if (ret < 0) {
+		a->bootargs = NULL;
+		return fail(err, "no memory for the command line");
+	}
+	return 0;
 }
 
 int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
 {
 	struct arch_vm *a = vm->arch;
+	int ret;
 
-	a->harts[vcpu->id].counters_open = false;
-	if (!vcpu->id) {
-		if (isa_decide(&vcpu->kvm, &a->cfg->isa, false, vm->log, &a->isa, err) ||
-		    layout_satp(&a->map, a->cfg->satp, (unsigned int)a->isa.satp_mode,
-				&a->satp_mode, err))
+	a->harts[vcpu->id].seen = false;
+	if (!vcpu->id && !a->isa_decided) {
+		if (isa_decide(&vcpu->kvm, &a->cfg->isa, false, vm->log, &a->isa, err))
 			return -1;
-		open_counters(a, vcpu);
-		return 0;
+		ret = layout_satp(&a->map, a->cfg->satp, (unsigned int)a->isa.satp_mode,
+				  &a->satp_mode, err);
+		if (ret < 0)
+			return -1;
+		if (ret)
+			log_warning(vm->log, "%s", err->msg);
+		if (make_bootargs(a, err))
+			return -1;
+		a->isa_decided = true;
+	} else if (isa_apply(&vcpu->kvm, &a->cfg->isa, &a->isa, err)) {
+		return -1;
 	}
-	return isa_apply(&vcpu->kvm, &a->cfg->isa, &a->isa, err);
+	if (!vcpu->id)
+		open_counters(&vcpu->kvm);
+	return 0;
 }
 
 static const char *mmu_type(unsigned int satp_mode)
@@ -436,11 +474,9 @@ static void describe_devices(struct fdt_builder *b, void *opaque)
 }
 
 /* Never blocks: the host's pool is seeded long before anybody starts a VM. */
-static void random_bytes(void *buf, size_t len)
+static bool random_bytes(void *buf, size_t len)
 {
-	memset(buf, 0, len);
-	if (getrandom(buf, len, GRND_NONBLOCK) != (ssize_t)len)
-		memset(buf, 0, len);
+	return getrandom(buf, len, GRND_NONBLOCK) == (ssize_t)len;
 }
 
 static int write_file(const char *path, const void *data, size_t len, struct error *err)
@@ -449,7 +485,12 @@ static int write_file(const char *path, const void *data, size_t len, struct err
 
 	if (fd < 0)
 		return fail_errno(err, errno, "--dump-dtb: cannot write %s", path);
-	if (write_all(fd, data, len) < 0 || close(fd))
+	if (write_all(fd, data, len) < 0) {
+		fail_errno(err, errno, "--dump-dtb: cannot write %s", path);
+		close(fd);
+		return -1;
+	}
+	if (close(fd))
 		return fail_errno(err, errno, "--dump-dtb: cannot write %s", path);
 	return 0;
 }
@@ -476,7 +517,7 @@ static void *build_fdt(struct arch_vm *a, const struct boot_layout *layout, cons
 		.initrd = layout->initrd,
 		.initrd_size = layout->initrd_size,
 		.rng_seed = seed,
-		.rng_seed_len = RNG_SEED,
+		.rng_seed_len = seed ? RNG_SEED : 0,
 		.kaslr_seed = kaslr_seed,
 		.aliases = aliases,
 		.nr_aliases = ARRAY_SIZE(aliases),
@@ -497,25 +538,29 @@ int arch_boot(struct vm *vm, struct error *err)
 		.kernel = a->kernel,
 		.firmware = a->firmware,
 		.initrd = a->initrd,
+		.xlen = a->isa.xlen,
 	};
 	/* The same shape as the real one: only its size is asked. */
 	struct boot_layout guess = {.initrd = 1, .initrd_size = a->initrd.fd >= 0};
 	uint8_t seed[RNG_SEED];
-	uint64_t kaslr_seed;
+	uint64_t kaslr_seed = 0;
+	bool seeded;
 	size_t size;
 	void *fdt;
 	int ret;
 
-	random_bytes(seed, sizeof(seed));
-	random_bytes(&kaslr_seed, sizeof(kaslr_seed));
-	fdt = build_fdt(a, &guess, seed, kaslr_seed | 1, &size, err);
+	seeded = random_bytes(seed, sizeof(seed)) && random_bytes(&kaslr_seed, sizeof(kaslr_seed));
+	if (!seeded)
+		log_warning(vm->log, "the host has no random bytes yet: the guest gets no seed");
+	fdt = build_fdt(a, &guess, seeded ? seed : NULL, seeded ? kaslr_seed | 1 : 0, &size, err);
 	if (!fdt)
 		return -1;
 	free(fdt);
 	req.fdt_size = size;
 	if (boot_load(&req, &vm->mem, &a->layout, err))
 		return -1;
-	fdt = build_fdt(a, &a->layout, seed, kaslr_seed | 1, &size, err);
+	fdt = build_fdt(a, &a->layout, seeded ? seed : NULL, seeded ? kaslr_seed | 1 : 0, &size,
+			err);
 	if (!fdt)
 		return -1;
 	if (vm->cfg->dump_dtb && !a->dumped && write_file(vm->cfg->dump_dtb, fdt, size, err)) {
@@ -548,7 +593,7 @@ int arch_start(struct vm *vm, struct error *err)
 
 void arch_flush(struct vm *vm)
 {
-	machine_console_flush(vm->arch);
+	machine_console_flush(vm->arch, false);
 }
 
 void arch_reset(struct vm *vm)
@@ -556,7 +601,6 @@ void arch_reset(struct vm *vm)
 	struct arch_vm *a = vm->arch;
 	size_t i;
 
-	machine_console_reset(a);
 	for (i = 0; i < a->nr_devices; i++)
 		if (a->devices[i].device->ops->reset)
 			a->devices[i].device->ops->reset(a->devices[i].device);
@@ -594,16 +638,17 @@ void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
 {
 	struct arch_vm *a = vcpu->vm->arch;
 
-	if (a->harts[vcpu->id].counters_open &&
+	if (a->harts[vcpu->id].seen &&
 	    !(write && gpa - MAP_PLIC < PLIC_WINDOW && plic_is_threshold(gpa - MAP_PLIC)))
 		return;
-	open_counters(a, vcpu);
+	see_hart(a, vcpu);
 }
 
 /* CSR numbers (privileged architecture, "CSR listing"). */
 #define CSR_NUM_SEED 0x015
 
-/* seed CSR (Zkr): state ES16 in bits 31:30, sixteen bits of entropy below. */
+/* seed CSR (Zkr): the state in bits 31:30; with ES16 sixteen bits of entropy below. */
+#define SEED_WAIT (UINT64_C(1) << 30)
 #define SEED_ES16 (UINT64_C(2) << 30)
 
 static int handle_csr(struct vcpu *vcpu)
@@ -613,8 +658,8 @@ static int handle_csr(struct vcpu *vcpu)
 
 	vcpu->unfinished = true;
 	if (run->riscv_csr.csr_num == CSR_NUM_SEED) {
-		random_bytes(&entropy, sizeof(entropy));
-		run->riscv_csr.ret_value = SEED_ES16 | entropy;
+		run->riscv_csr.ret_value =
+			random_bytes(&entropy, sizeof(entropy)) ? SEED_ES16 | entropy : SEED_WAIT;
 		return VCPU_RUN;
 	}
 	/* The interrupt-file CSRs of a guest that was given none: nothing there. */
@@ -646,10 +691,8 @@ static int handle_sbi(struct vcpu *vcpu)
 				vcpu->id, run->riscv_sbi.extension_id, run->riscv_sbi.function_id);
 	if (outcome != SBI_SUSPEND)
 		return VCPU_RUN;
-	/* KVM resumes the hart in its reset state: look at scounteren again. */
-	a->harts[vcpu->id].counters_open = false;
-	/* It comes back from reset, and Linux does not set its scounteren on this way. */
-	a->harts[vcpu->id].counters_open = false;
+	/* It comes back from reset. */
+	a->harts[vcpu->id].seen = false;
 	vm_suspend(vcpu->vm);
 	/* What came in just before has no later event to wake the guest. */
 	loop_post(vcpu->vm->loop, &a->wake_check);
@@ -697,41 +740,41 @@ const char *arch_run_error(int errnum)
 	}
 }
 
-void arch_print_plan(struct vm *vm, int fd)
+void arch_print_plan(struct vm *vm, FILE *out)
 {
 	struct arch_vm *a = vm->arch;
 	char size[32];
 	size_t i;
 
-	dprintf(fd, "G-stage: %s, %u bits of guest physical address (%s; %s)\n",
+	fprintf(out, "G-stage: %s, %u bits of guest physical address (%s; %s)\n",
 		hgatp_name(a->hgatp.bits), a->hgatp.bits, a->hgatp.why,
 		hgatp_interface_name(a->hgatp.interface));
-	dprintf(fd, "vCPUs: %u, first stage up to %s\n", vm->nr_vcpus, mmu_type(a->satp_mode) + 6);
-	dprintf(fd, "interrupts: PLIC in user space, %u sources\n", PLIC_SOURCES);
+	fprintf(out, "vCPUs: %u, first stage up to %s\n", vm->nr_vcpus, mmu_type(a->satp_mode) + 6);
+	fprintf(out, "interrupts: PLIC in user space, %u sources\n", PLIC_SOURCES);
 	for (i = 0; i < a->nr_devices; i++) {
 		const struct machine_device *d = &a->devices[i];
 
-		dprintf(fd, "  0x%012llx %8s  %s", (unsigned long long)d->base,
+		fprintf(out, "  0x%012llx %8s  %s", (unsigned long long)d->base,
 			format_size(size, sizeof(size), d->size), d->device->name);
 		if (d->irq)
-			dprintf(fd, ", interrupt %u", d->irq);
-		dprintf(fd, "\n");
+			fprintf(out, ", interrupt %u", d->irq);
+		fprintf(out, "\n");
 	}
 	for (i = 0; i < vm->mem.nr; i++)
-		dprintf(fd, "  0x%012llx %8s  RAM\n", (unsigned long long)vm->mem.regions[i].gpa,
+		fprintf(out, "  0x%012llx %8s  RAM\n", (unsigned long long)vm->mem.regions[i].gpa,
 			format_size(size, sizeof(size), vm->mem.regions[i].size));
 	if (a->map.pci64.size)
-		dprintf(fd, "  0x%012llx %8s  64-bit PCI window\n",
+		fprintf(out, "  0x%012llx %8s  kept free for 64-bit PCI\n",
 			(unsigned long long)a->map.pci64.gpa,
 			format_size(size, sizeof(size), a->map.pci64.size));
-	dprintf(fd, "%s %s at 0x%llx, entry 0x%llx\n", boot_format_name(a->layout.format),
+	fprintf(out, "%s %s at 0x%llx, entry 0x%llx\n", boot_format_name(a->layout.format),
 		a->kernel.name, (unsigned long long)a->layout.kernel,
 		(unsigned long long)a->layout.entry);
 	if (a->layout.initrd_size)
-		dprintf(fd, "initrd %s at 0x%llx, %s\n", a->initrd.name,
+		fprintf(out, "initrd %s at 0x%llx, %s\n", a->initrd.name,
 			(unsigned long long)a->layout.initrd,
 			format_size(size, sizeof(size), a->layout.initrd_size));
-	dprintf(fd, "device tree at 0x%llx\n", (unsigned long long)a->layout.fdt);
+	fprintf(out, "device tree at 0x%llx\n", (unsigned long long)a->layout.fdt);
 	if (a->bootargs)
-		dprintf(fd, "command line: %s\n", a->bootargs);
+		fprintf(out, "command line: %s\n", a->bootargs);
 }

@@ -40,27 +40,30 @@ struct machine_device {
 
 /**
  * struct hart - what is remembered of a hart beside KVM
- * @counters_open: its scounteren was seen to be set (own thread; see machine.c)
+ * @seen: it came to user space since KVM last reset it, as far as lkvm knows (own
+ *        thread; see machine.c)
  */
 struct hart {
-	bool counters_open;
+	bool seen;
 };
 
-#define SBI_CONSOLE_BUFFER 1024
+#define CONSOLE_BUFFER 1024
 
 /**
  * struct machine_console - the serial port and the SBI console, and who gets input
  * @to_serial: input goes to the serial port, else to the SBI console
  * @flush: sends the serial port's burst a moment after its first byte
+ * @feed: moves what waits in @buf into the serial port
  * @lock: guards @buf
- * @buf, @head, @len: input that waits for an SBI read
+ * @buf, @head, @len: input that waits: for an SBI read, or for a guest that it woke
  */
 struct machine_console {
 	struct serial *serial;
 	bool to_serial;
 	struct loop_timer flush;
+	struct loop_work feed;
 	pthread_mutex_t lock;
-	uint8_t buf[SBI_CONSOLE_BUFFER];
+	uint8_t buf[CONSOLE_BUFFER];
 	size_t head, len;
 };
 
@@ -72,7 +75,7 @@ struct machine_console {
  * @kernel, @initrd: opened when the VM was created, read again at each reset
  * @devices: the machine's table, in order
  * @bootargs: the kernel command line that results, or NULL
- * @isa: decided on the first vCPU
+ * @isa: decided on the first vCPU, once
  * @wake_check: looks for a reason to end a suspend at once
  */
 struct arch_vm {
@@ -92,10 +95,12 @@ struct arch_vm {
 	struct machine_console console;
 	char *bootargs;
 	struct isa isa;
+	bool isa_decided;
 	struct boot_layout layout;
 	struct sbi_env sbi;
 	struct hart *harts;
 	struct loop_work wake_check;
+	struct ratelimit interrupt_rl;
 	bool dumped;
 };
 
@@ -113,8 +118,11 @@ int machine_console_connect(struct arch_vm *a, struct error *err);
 
 /**
  * machine_console_flush() - hand over what the serial port gathers (loop thread)
+ * @patient: as guest_console_flush()
+ *
+ * Return: 0, or about how many bytes the reader did not take.
  */
-void machine_console_flush(struct arch_vm *a);
+size_t machine_console_flush(struct arch_vm *a, bool patient);
 
 /**
  * machine_console_finish() - hand over what waits and close
@@ -122,9 +130,9 @@ void machine_console_flush(struct arch_vm *a);
 void machine_console_finish(struct arch_vm *a);
 
 /**
- * machine_console_reset() - the guest restarts: waiting SBI input is dropped
+ * machine_console_watch() - the guest sleeps: input is to wake it (loop thread)
  */
-void machine_console_reset(struct arch_vm *a);
+void machine_console_watch(struct arch_vm *a);
 
 /* For struct sbi_env; opaque is the arch_vm. */
 size_t machine_console_put(void *opaque, const uint8_t *buf, size_t len);

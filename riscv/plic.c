@@ -659,6 +659,15 @@ bool plic_is_threshold(uint64_t offset)
 	       offset % CONTEXT_STRIDE == CONTEXT_THRESHOLD;
 }
 
+void plic_drive_output(struct plic *plic, unsigned int context)
+{
+	if (context >= plic->contexts)
+		return;
+	pthread_mutex_lock(&plic->lock);
+	plic->output(plic->opaque, context, get_bit(plic->out, context));
+	pthread_mutex_unlock(&plic->lock);
+}
+
 void plic_drive_outputs(struct plic *plic)
 {
 	unsigned int i;

@@ -307,3 +307,8 @@ bool console_flush(struct console *con, int timeout_ms)
 {
 	return stream_flush(con->stream, timeout_ms);
 }
+
+size_t console_waiting(struct console *con)
+{
+	return stream_waiting(con->stream);
+}

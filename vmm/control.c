@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #define REQUEST_MAX 256
-#define ANSWER_MAX 8192
+#define ANSWER_MAX 65536
 #define CLIENTS_MAX 8
 #define CLIENT_SECONDS 5
 #define PROTOCOL "lkvm/1 "
@@ -128,15 +128,19 @@ static void client_late(void *opaque)
 	drop_client(opaque);
 }
 
+/* A peer that is gone or reads nothing loses its answer, nothing else. */
+static void answer_text(struct client *c, const char *text, size_t len)
+{
+	(void)!send(c->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	drop_client(c);
+}
+
 static void answer(struct client *c, const char *text)
 {
 	char line[REQUEST_MAX];
 	int len = snprintf(line, sizeof(line), "%s\n", text);
 
-	/* A peer that is gone or reads nothing loses its answer, nothing else. */
-	if (len > 0)
-		(void)!send(c->fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	drop_client(c);
+	answer_text(c, line, len > 0 ? (size_t)len : 0);
 }
 
 static void do_resume(struct control *control, struct client *c)
@@ -169,18 +173,29 @@ static void do_pause(struct control *control, struct client *c)
 	answer(c, "ok paused");
 }
 
-/* A page of text, which a fresh socket's buffer takes whole. */
 static void do_info(struct control *control, struct client *c)
 {
 	struct vm *vm = control->vm;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
 
-	dprintf(c->fd, "ok\nname: %s\nstate: %s\nrestarts: %llu\n", vm->cfg->name,
+	if (!out) {
+		answer(c, "error no memory");
+		return;
+	}
+	fprintf(out, "ok\nname: %s\nstate: %s\nrestarts: %llu\n", vm->cfg->name,
 		control->paused	   ? "paused"
 		: vm_suspended(vm) ? "suspended to RAM"
 				   : "running",
 		(unsigned long long)vm->resets);
-	arch_print_plan(vm, c->fd);
-	drop_client(c);
+	arch_print_plan(vm, out);
+	/* All or nothing: half an answer would be taken for the whole. */
+	if (fclose(out) || len >= ANSWER_MAX)
+		answer(c, "error the answer is too long");
+	else
+		answer_text(c, text, len);
+	free(text);
 }
 
 static void handle(struct client *c, const char *request)
@@ -434,8 +449,9 @@ int control_request(const char *name, const char *word, char *text, size_t len, 
 			got += (size_t)n;
 	close(fd);
 	line[got] = '\0';
-	if (n < 0)
-		return fail(err, "%s: the VM did not answer in time", name);
+	if (n < 0 || got == sizeof(line) - 1)
+		return fail(err, "%s: the VM did not answer %s", name,
+			    n < 0 ? "in time" : "in bounds");
 	if (!strncmp(line, "ok", 2)) {
 		snprintf(text, len, "%s", line[2] ? line + 3 : "");
 		return 0;

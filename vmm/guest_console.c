@@ -17,6 +17,11 @@
 
 #include <stdlib.h>
 
+#define NEVER UINT64_MAX
+
+/* Registers, call traces and modules of a panic fit in this several times. */
+#define PANIC_TAIL (64 * KIB)
+
 /* Linux kernel/panic.c prints this before every panic's own words. */
 static const char panic_words[] = "Kernel panic - not syncing";
 
@@ -25,7 +30,7 @@ struct guest_console {
 	struct console *con;
 	pthread_mutex_t lock; /* guards @matched: serial port and SBI calls write at once */
 	unsigned int matched;
-	atomic_bool panicked;
+	_Atomic uint64_t since; /* bytes since the words were seen; NEVER before */
 };
 
 static void quit(void *opaque)
@@ -47,6 +52,7 @@ struct guest_console *guest_console_create(struct vm *vm, int in, int out,
 	}
 	con->vm = vm;
 	pthread_mutex_init(&con->lock, NULL);
+	atomic_init(&con->since, NEVER);
 	con->con = console_create(vm->loop, vm->log, in, out, sink, opaque, quit, con, err);
 	if (!con->con) {
 		pthread_mutex_destroy(&con->lock);
@@ -68,12 +74,15 @@ void guest_console_destroy(struct guest_console *con)
 static void watch(struct guest_console *con, const uint8_t *buf, size_t len)
 {
 	unsigned int matched = con->matched;
+	uint64_t since = atomic_load(&con->since);
 	size_t i;
 
+	if (since != NEVER)
+		since += len;
 	for (i = 0; i < len; i++) {
 		if (buf[i] == (uint8_t)panic_words[matched]) {
 			if (!panic_words[++matched]) {
-				atomic_store(&con->panicked, true);
+				since = len - i - 1;
 				matched = 0;
 			}
 		} else {
@@ -81,6 +90,7 @@ static void watch(struct guest_console *con, const uint8_t *buf, size_t len)
 		}
 	}
 	con->matched = matched;
+	atomic_store(&con->since, since);
 }
 
 size_t guest_console_write(struct guest_console *con, const void *buf, size_t len)
@@ -98,14 +108,22 @@ void guest_console_want_input(struct guest_console *con)
 	console_want_input(con->con);
 }
 
-void guest_console_flush(struct guest_console *con)
+size_t guest_console_flush(struct guest_console *con, bool patient)
 {
-	console_flush(con->con, 1000);
+	size_t before, left = console_waiting(con->con);
+
+	do {
+		before = left;
+		if (console_flush(con->con, 1000))
+			return 0;
+		left = console_waiting(con->con);
+	} while (patient && left < before);
+	return left;
 }
 
 bool guest_console_panicked(struct guest_console *con)
 {
-	return atomic_load(&con->panicked);
+	return atomic_load(&con->since) <= PANIC_TAIL;
 }
 
 void guest_console_restarted(struct guest_console *con)
@@ -113,5 +131,5 @@ void guest_console_restarted(struct guest_console *con)
 	pthread_mutex_lock(&con->lock);
 	con->matched = 0;
 	pthread_mutex_unlock(&con->lock);
-	atomic_store(&con->panicked, false);
+	atomic_store(&con->since, NEVER);
 }

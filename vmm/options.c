@@ -235,9 +235,12 @@ int option_set_flag(void *target, const struct option_spec *opt, const char *val
 int option_set_string(void *target, const struct option_spec *opt, const char *value, bool on,
 		      struct error *err)
 {
+	const char **field = (const char **)((char *)target + opt->offset);
+
 	(void)on;
-	(void)err;
-	*(const char **)((char *)target + opt->offset) = value;
+	if (*field)
+		return fail(err, "given twice, the first time as %.100s", *field);
+	*field = value;
 	return 0;
 }
 

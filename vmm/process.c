@@ -111,6 +111,12 @@ static void on_last_signal(int sig, siginfo_t *info, void *context)
 	errno = saved_errno;
 }
 
+void process_keep_faults(void *set)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(last_signals); i++)
+		sigdelset(set, last_signals[i]);
+}
+
 int process_init(struct error *err)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};

@@ -475,6 +475,16 @@ bool stream_flush(struct stream *s, int timeout_ms)
 	}
 }
 
+size_t stream_waiting(struct stream *s)
+{
+	size_t len;
+
+	pthread_mutex_lock(&s->lock);
+	len = s->len;
+	pthread_mutex_unlock(&s->lock);
+	return len;
+}
+
 /* Life. */
 
 struct stream *stream_create(struct loop *loop, struct log *log, int in, int out,

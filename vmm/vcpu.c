@@ -242,6 +242,7 @@ int vcpu_start(struct vcpu *vcpu)
 	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	/* Signals are for the loop's descriptor; only the kick reaches a vCPU. */
 	sigfillset(&all);
+	process_keep_faults(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -379,8 +379,14 @@ enum vm_verdict vm_run(struct vm *vm)
 	struct error err;
 	int ret;
 
-	if (vm->signal_fd >= 0)
-		loop_add_fd(vm->loop, vm->signal_fd, EPOLLIN, got_signal, vm);
+	if (vm->signal_fd >= 0) {
+		/* They are blocked by now: unwatched, only SIGKILL would end the VM. */
+		ret = loop_add_fd(vm->loop, vm->signal_fd, EPOLLIN, got_signal, vm);
+		if (ret) {
+			log_fatal(vm->log, "cannot watch for signals: %s", strerror(-ret));
+			return VM_NOT_STARTED;
+		}
+	}
 	if (vm->cfg->timeout_s)
 		loop_timer_arm(&vm->timeout, now_ns() + vm->cfg->timeout_s * NSEC_PER_SEC);
 	if (arch_start(vm, &err) || start_threads(vm, &err)) {

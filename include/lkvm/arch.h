@@ -13,7 +13,7 @@
  *   arch_reset       devices back to power-on state, vCPUs gone or fresh
  *   arch_destroy
  *
- * A reset builds a new KVM VM: arch_kvm_setup, arch_vcpu_setup, arch_reset,
+ * A reset builds a new KVM VM: arch_reset, arch_kvm_setup, arch_vcpu_setup,
  * arch_boot run again. All but the two exit functions run on the loop's thread.
  * Each returns 0, or -1 with @err set.
  */
@@ -22,6 +22,8 @@
 
 #include "lkvm/util.h"
 #include "lkvm/vcpu.h"
+
+#include <stdio.h>
 
 struct vm;
 
@@ -71,6 +73,6 @@ const char *arch_run_error(int errnum);
 /**
  * arch_print_plan() - the resolved layout and interrupts, for --dry-run
  */
-void arch_print_plan(struct vm *vm, int fd);
+void arch_print_plan(struct vm *vm, FILE *out);
 
 #endif /* LKVM_ARCH_H */

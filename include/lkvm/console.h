@@ -43,5 +43,6 @@ void console_destroy(struct console *con);
 size_t console_write(struct console *con, const void *buf, size_t len);
 void console_want_input(struct console *con);
 bool console_flush(struct console *con, int timeout_ms);
+size_t console_waiting(struct console *con);
 
 #endif /* LKVM_CONSOLE_H */

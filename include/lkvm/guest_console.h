@@ -36,12 +36,18 @@ size_t guest_console_write(struct guest_console *con, const void *buf, size_t le
 void guest_console_want_input(struct guest_console *con);
 
 /**
- * guest_console_flush() - wait a little for a slow reader (loop thread)
+ * guest_console_flush() - wait for a slow reader (loop thread)
+ * @patient: as long as it takes some bytes each second; else one second in all
+ *
+ * Return: how many bytes were not taken.
  */
-void guest_console_flush(struct guest_console *con);
+size_t guest_console_flush(struct guest_console *con, bool patient);
 
 /**
- * guest_console_panicked() - did the guest say "Kernel panic" since its last start?
+ * guest_console_panicked() - did the guest just say "Kernel panic"?
+ *
+ * What a panic prints after its words is short; a guest that goes on and prints
+ * more than 64 KiB was only quoting them.
  */
 bool guest_console_panicked(struct guest_console *con);
 

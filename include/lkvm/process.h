@@ -44,6 +44,15 @@ void process_set_kick_flag(volatile uint8_t *flag);
 int process_init(struct error *err);
 
 /**
+ * process_keep_faults() - take out of @set the signals that a bug raises
+ *
+ * A thread that blocked them would die at once, the terminal still raw.
+ *
+ * @set: a sigset_t
+ */
+void process_keep_faults(void *set);
+
+/**
  * process_signal_fd() - SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGWINCH as a descriptor
  *
  * Blocks them for the calling thread and all it creates later. Call before any

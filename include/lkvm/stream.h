@@ -95,6 +95,11 @@ bool stream_flush(struct stream *stream, int timeout_ms);
  * stream_destroy() - drop what waits, restore descriptor flags (loop thread, or
  * after loop_run(); no other thread may use the stream any more). NULL is allowed.
  */
+/**
+ * stream_waiting() - bytes that were taken and not written yet (any thread)
+ */
+size_t stream_waiting(struct stream *stream);
+
 void stream_destroy(struct stream *stream);
 
 #endif /* LKVM_STREAM_H */

@@ -62,8 +62,9 @@ enum vm_gate {
  * @console: what the guest's console is connected to
  * @control: the socket that commands reach it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
- * @lock: guards the gate, parked counts and @verdict; lock order: after no
- *        device lock is needed, before none is taken
+ * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
+ *        taken with device locks held (an RTC's alarm wakes the guest), and
+ *        nothing is locked while it is held but the kick's target
  * @cond: signalled when one of these changes
  * @gate: read without @lock on the vCPU's path
  * @paused: depth of vm_pause() calls
@@ -132,8 +133,9 @@ void vm_end(struct vm *vm, enum vm_verdict verdict);
  * vm_pause() - park all vCPUs; nests
  * @timeout_ms: how long to wait for the slowest
  *
- * On return no vCPU runs, and each has finished the exit it was in: its
- * registers are what the guest sees next.
+ * On return no vCPU runs, and each has finished the exit it was in. Its registers
+ * are what the guest sees next, but for a hart whose start by SBI HSM KVM has not
+ * carried out yet.
  *
  * Return: 0; -ETIMEDOUT (they run again).
  */

@@ -66,6 +66,15 @@ asleep 2
 say
 woken 2
 
+note "woken by console input, the serial port armed for it"
+ask 20 'f=$(ls -d /sys/class/tty/ttyS0/power/wakeup /sys/class/tty/ttyS0/device/power/wakeup \
+	2>/dev/null | head -n 1); echo enabled >"$f"; cat "$f"'
+note "wakeup: $ANSWER"
+say 'echo mem >/sys/power/state; echo =wo''ke=9=$?='
+asleep 9
+say
+woken 9
+
 note "woken by lkvm resume"
 if "$LKVM" resume sleeper 2>answer; then
 	fail "a VM was resumed that is awake"

@@ -1273,6 +1273,9 @@ static bool is_stopped(struct fake_vcpu *v)
 	stopped = v->stopped;
 	start = v->start_pending;
 	v->start_pending = false;
+	/* A reset forgets what KVM_INTERRUPT said. */
+	if (start)
+		v->line = false;
 	pthread_mutex_unlock(&v->host->lock);
 	if (start) {
 		reset_registers(v);
@@ -1290,6 +1293,9 @@ static int enter_guest(struct fake_vcpu *v, const sigset_t *open_mask)
 	/* A real run carries out the reset that a system suspend queued. */
 	if (v->resume_pending && !kicked(v)) {
 		v->resume_pending = false;
+		pthread_mutex_lock(&v->host->lock);
+		v->line = false;
+		pthread_mutex_unlock(&v->host->lock);
 		reset_registers(v);
 		v->csr[CSR_SCOUNTEREN] = 0;
 		v->core[CORE_PC] = v->run->riscv_sbi.args[1];

@@ -210,7 +210,7 @@ START_TEST(writers_at_once)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, writer, NULL), 0);
 	for (i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);
-	guest_console_flush(con);
+	guest_console_flush(con, false);
 	ck_assert_uint_eq(strlen(printed()), 12 * WRITERS * ROUNDS);
 	ck_assert(!guest_console_panicked(con));
 }
@@ -232,7 +232,7 @@ START_TEST(no_descriptors)
 	ck_assert_ptr_nonnull(none);
 	ck_assert_uint_eq(guest_console_write(none, WORDS, strlen(WORDS)), strlen(WORDS));
 	ck_assert(guest_console_panicked(none));
-	guest_console_flush(none);
+	guest_console_flush(none, false);
 	guest_console_destroy(none);
 }
 END_TEST

@@ -181,6 +181,16 @@ static void satp_is(gpa_t top, enum satp_choice choice, unsigned int host, unsig
 	ck_assert_uint_eq(mode, want);
 }
 
+/* It works, and part of the RAM will not be used: one line says so. */
+static void satp_warns(gpa_t top, enum satp_choice choice, unsigned int host, unsigned int want)
+{
+	unsigned int mode = 0;
+
+	ck_assert_int_eq(satp(top, choice, host, &mode), 1);
+	ck_assert_uint_eq(mode, want);
+	ck_assert_ptr_nonnull(strstr(err.msg, "it will leave the rest unused"));
+}
+
 START_TEST(satp_auto)
 {
 	satp_is(BASE + GIB, SATP_AUTO, 10, 8);
@@ -191,8 +201,13 @@ START_TEST(satp_auto)
 	satp_is(BASE + 64 * TIB + 4096, SATP_AUTO, 10, 10);
 	satp_is(4 * PB, SATP_AUTO, 10, 10);
 	/* What the host does not have it can't give: Linux uses what it reaches. */
-	satp_is(4 * PB, SATP_AUTO, 9, 9);
-	satp_is(4 * PB, SATP_AUTO, 8, 8);
+	satp_warns(4 * PB, SATP_AUTO, 9, 9);
+	satp_warns(4 * PB, SATP_AUTO, 8, 8);
+	satp_warns(BASE + 124 * GIB + 4096, SATP_AUTO, 8, 8);
+	satp_warns(BASE + 200 * GIB, SATP_HOST, 8, 8);
+	ck_assert_str_eq(err.msg,
+			 "RAM ends 200G above its start, and this host's guests have at most sv39, "
+			 "in which Linux reaches 124G: it will leave the rest unused");
 	satp_is(BASE + GIB, SATP_AUTO, 8, 8);
 	satp_is(BASE + GIB, SATP_AUTO, 1, 1);
 }
@@ -206,7 +221,10 @@ START_TEST(satp_asked)
 	satp_is(BASE + GIB, SATP_HOST, 8, 8);
 	satp_is(BASE + GIB, SATP_HOST, 1, 1);
 	satp_is(BASE + GIB, SATP_SV39, 10, 8);
-	satp_is(4 * PB, SATP_SV39, 10, 8);
+	says(satp(BASE + 200 * GIB, SATP_SV39, 10, &mode),
+	     "--satp sv39: in it Linux reaches 124G of RAM, and -m puts the end of RAM 200G above "
+	     "its "
+	     "start");
 	satp_is(BASE + GIB, SATP_SV48, 10, 9);
 	satp_is(BASE + GIB, SATP_SV48, 9, 9);
 	satp_is(BASE + GIB, SATP_SV57, 10, 10);
@@ -444,7 +462,9 @@ START_TEST(property_together)
 		host_mode = host.max_bits == 34 ? 1 : 8 + prng_below(&p, 3);
 		span = map.need.top - BASE;
 		satp_want = span <= 124 * GIB ? 8 : span <= 64 * TIB ? 9 : 10;
-		ck_assert_int_eq(layout_satp(&map, SATP_AUTO, host_mode, &mode, &err), 0);
+		ck_assert_int_eq(
+			layout_satp(&map, SATP_AUTO, host_mode, &mode, &err),
+			span > layout_reach(satp_want < host_mode ? satp_want : host_mode));
 		ck_assert_uint_eq(mode, satp_want < host_mode ? satp_want : host_mode);
 	}
 	ck_assert_uint_gt(had, 10000);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define SERIAL UINT64_C(0x10000000)
+#define PLIC UINT64_C(0x0c000000)
 #define RTC UINT64_C(0x00101000)
 #define THRESHOLD(hart) (UINT64_C(0x0c200000) + 0x1000 * (hart))
 #define EID_DBCN 0x4442434e
@@ -260,18 +261,14 @@ END_TEST
 
 START_TEST(dry_run_prints_a_plan)
 {
-	char text[4096];
-	int fd = memfd_create("plan", MFD_CLOEXEC);
-	ssize_t n;
+	char text[4096] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
 
 	rig_create(&rig);
-	arch_print_plan(rig.vm, fd);
-	n = pread(fd, text, sizeof(text) - 1, 0);
-	ck_assert_int_gt(n, 100);
-	text[n] = '\0';
+	arch_print_plan(rig.vm, out);
+	fclose(out);
 	ck_assert_ptr_nonnull(strstr(text, "RAM"));
 	ck_assert_uint_eq(fake_calls(rig.host, KVM_RUN), 0);
-	close(fd);
 }
 END_TEST
 
@@ -643,6 +640,33 @@ START_TEST(counters_after_suspend)
 }
 END_TEST
 
+/* KVM's reset forgets the wire that the PLIC holds up: it is told again. */
+START_TEST(interrupt_survives_suspend)
+{
+	SCRIPT(program){
+		{.kind = FAKE_STORE, .addr = PLIC + 4 * 10, .size = 4, .value = 1},
+		{.kind = FAKE_STORE, .addr = PLIC + 0x2000, .size = 4, .value = 1 << 10},
+		{.kind = FAKE_STORE, .addr = PLIC + 0x200000, .size = 4, .value = 0},
+		{.kind = FAKE_STORE, .addr = SERIAL + 1, .size = 1, .value = 2},
+		{.kind = FAKE_SBI, .addr = EID_SUSP, .args = {0, 0x80400000, 0x77}},
+		{.kind = FAKE_STORE, .addr = SERIAL + 7, .size = 1, .value = 1},
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
+		{.kind = FAKE_END},
+	};
+	unsigned int i;
+
+	rig.host->programs[0] = program;
+	rig_create(&rig);
+	rig_start(&rig);
+	for (i = 0; i < 5000 && !vm_suspended(rig.vm); i++)
+		usleep(1000);
+	usleep(20000);
+	ck_assert(vm_wake(rig.vm));
+	ck_assert_int_eq(rig_join(&rig), VM_POWEROFF);
+	ck_assert(fake_vcpu(rig.host, 0)->line);
+}
+END_TEST
+
 START_TEST(suspended_guest_wakes_by_input)
 {
 	SCRIPT(program){
@@ -849,6 +873,7 @@ int main(void)
 	tcase_add_test(tc, counters_of_other_harts);
 	tcase_add_test(tc, boot_hart_chooses);
 	tcase_add_test(tc, counters_after_suspend);
+	tcase_add_test(tc, interrupt_survives_suspend);
 	tcase_add_test(tc, suspended_guest_wakes_by_input);
 	tcase_add_test(tc, suspend_with_input_waiting);
 	tcase_add_test(tc, sbi_console_out_and_in);

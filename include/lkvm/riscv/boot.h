@@ -44,12 +44,14 @@ struct boot_source {
  * @kernel: a kernel, or a raw binary where @firmware
  * @firmware: @kernel is taken as it is, without looking for a format
  * @initrd: fd -1 for none
+ * @xlen: of the guest's harts, 32 or 64: an ELF of the other class is refused
  * @fdt_size: bytes to keep for the device tree, at most BOOT_FDT_MAX
  */
 struct boot_request {
 	struct boot_source kernel;
 	bool firmware;
 	struct boot_source initrd;
+	unsigned int xlen;
 	uint64_t fdt_size;
 };
 

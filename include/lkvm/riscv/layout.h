@@ -19,6 +19,10 @@
 
 #define LAYOUT_MIN_RAM (16 * MIB)
 
+/* How much RAM Linux maps on Sv39 and Sv48: the least any version did. */
+#define LAYOUT_SV39_REACH (124 * GIB)
+#define LAYOUT_SV48_REACH (64 * TIB)
+
 struct layout_region {
 	gpa_t gpa;
 	uint64_t size;
@@ -59,11 +63,19 @@ enum satp_choice {
 };
 
 /**
+ * layout_reach() - how many bytes of RAM Linux maps in a first-stage mode
+ * @mode: as in satp.MODE
+ */
+uint64_t layout_reach(unsigned int mode);
+
+/**
  * layout_satp() - the first-stage mode to tell the guest of
  * @host_mode: the host's widest, as in satp.MODE (8, 9, 10; 1 on rv32)
  * @mode: out: likewise
  *
- * Return: 0, or -1 with @err set where the host is narrower than asked.
+ * Return: 0; 1 with @err set where the host's widest mode does not reach all RAM, so
+ * that the guest will leave some unused; -1 with @err set where what was asked does
+ * not, or the host has it not.
  */
 int layout_satp(const struct layout *layout, enum satp_choice choice, unsigned int host_mode,
 		unsigned int *mode, struct error *err);

@@ -88,6 +88,13 @@ extern const struct mmio_ops plic_ops;
 bool plic_is_threshold(uint64_t offset);
 
 /**
+ * plic_drive_output() - call the output function for one context, changed or not
+ *
+ * After KVM reset a hart: it forgot what its wire was.
+ */
+void plic_drive_output(struct plic *plic, unsigned int context);
+
+/**
  * plic_drive_outputs() - call the output function for every context, changed or not
  *
  * After a restore, when the kernel's idea of the wires is fresh: loading a state
