@@ -10,14 +10,14 @@
  * not share cache sets. The words are written and the page tables of every first
  * stage that is wanted are built before the first load that counts, so every
  * G-stage mapping is there. A pass goes on in the cycle where the last one stopped,
- * whatever its first stage. The clock is read every 1024 loads: what takes the CPU
+ * whatever its first stage. The clock is read every 128 loads: what takes the CPU
  * away for a while (the host's ticks, other work on an emulated host's machine)
  * falls into few of these pieces, and their median does not know of it.
  *
  * The command line says
  *
  *	walk.mib=N	RAM to walk (1024); 64 MiB more must be there for tables
- *	walk.loads=N	loads in a pass (one for each page), in whole 1024
+ *	walk.loads=N	loads in a pass (one for each page), in whole 128
  *	walk.first=A,B	first stages: bare, sv39, sv48, sv57 with 4 KiB pages, or
  *			sv39:2m, sv48:2m, sv57:2m with 2 MiB pages (bare)
  *	walk.repeat=N	passes under each, in turn (3)
@@ -25,7 +25,7 @@
  *			one pass, or "quit"
  *
  * When it is ready it says "walk: N pages"; a pass is the line
- * "walk: first sv39 loads N ticks N hz N median N": the median for 1024 loads.
+ * "walk: first sv39 loads N ticks N hz N median N": the median for 128 loads.
  */
 #include "guest.h"
 
@@ -36,8 +36,8 @@
 /* A few loads before the clock is read: code and console are far away then. */
 #define WARM_UP 64
 
-#define PIECE 1024
-#define MAX_PIECES 1024
+#define PIECE 128
+#define MAX_PIECES 2048
 
 static const struct kind {
 	const char *name;
