@@ -28,7 +28,7 @@
  *
  * Alarm. When its time is reached, or was in the past when armed, it disarms
  * itself and makes the interrupt pending. The line is pending AND enabled; a
- * pending interrupt waits while it is not enabled.
+ * pending interrupt waits while it is not enabled, and wakes nobody.
  *
  * Reset: the alarm, the interrupt and the latches are cleared; the time goes on
  * as the guest had set it, like that of a clock with a battery.
@@ -130,7 +130,8 @@ static void update_alarm(struct rtc *rtc)
 	s->armed = false;
 	s->pending = true;
 	update_irq(rtc);
-	if (rtc->env->alarm)
+	/* Who did not ask for the interrupt is not to be woken by it. */
+	if (s->enabled && rtc->env->alarm)
 		rtc->env->alarm(rtc->opaque);
 }
 

@@ -18,11 +18,24 @@
  * bytes after having seen THRE therefore never loses one. What is written when
  * even these places are full is lost, as on the chip.
  *
- * Receiver. A FIFO of 16 bytes, or without FIFO mode the one RBR. In FIFO mode
- * what comes when it is full is lost, without it the newer byte replaces the
- * older; both set OE. The data interrupt comes at the trigger level; below it
- * the character timeout interrupt is there at once, since nothing is gained by
- * waiting for four character times.
+ * Receiver. A FIFO of 16 bytes, or without FIFO mode the one RBR. The data
+ * interrupt comes at the trigger level; below it the character timeout interrupt
+ * is there at once, since nothing is gained by waiting for four character times.
+ *
+ * The wire. When a byte arrives is this model's choice, and it is made so that
+ * nothing is lost that was sent before the guest was ready: drivers clear the
+ * FIFOs and read RBR when they set the port up, and Linux enables the data
+ * interrupt shortly before it clears the FIFO for the last time. So there is room
+ * for the world's bytes only while somebody listens: the data interrupt is enabled,
+ * or the guest polls, which is LISTEN_POLLS looks at an idle LSR in a row without
+ * sending anything between (U-Boot's prompt; who only sends looks once or twice a
+ * byte). A poller counts as one until it clears the receiver. And what was
+ * taken stays on the wire until the guest reads LSR or RBR while it listens: only
+ * then has it arrived and is a FIFO clear's prey. IIR, which Linux reads without
+ * its lock, and the interrupt count the wire's bytes as arrived: so they will have
+ * when the guest looks. Overrun thus happens in loopback: in FIFO mode the newer
+ * byte is lost, without it it replaces the older; both set OE. A sender that does
+ * not ask for room loses what is over the wire's 16 places, which sets OE too.
  *
  * Interrupts, highest first: line status, received data and timeout, THRE,
  * modem status. The THRE interrupt is a latch: set when THRE becomes 1, when a
@@ -33,22 +46,23 @@
  *
  * Modem lines: nothing is connected, CTS, DSR and DCD are always asserted. In
  * loopback (MCR bit 4) they follow RTS, DTR and OUT2, RI follows OUT1, bytes go
- * from THR to the receiver, and the wire's receiver is disconnected: there is no
- * room for the world's bytes until loopback ends.
+ * from THR to the receiver, and the wire is disconnected: there is no room for the
+ * world's bytes, and none arrives, until loopback ends.
  *
  * Not modelled: baud rate and frame (DLL, DLM and LCR are kept and given back),
  * parity and framing errors, break, DMA mode.
  *
  * Reset is the master reset pin: the FIFOs are emptied, and the scratch and
  * divisor registers get the values that they have here at power-on. Bytes that
- * wait for the host are kept: for the guest they left before.
+ * wait for the host are kept, for the guest they left before; and so are those on
+ * the wire, which the next system reads.
  *
  * Threads: one mutex around everything; registers are used by vCPU threads, the
  * rest by the loop's. The interrupt line is set under the mutex and only when
  * its level changes (and by resume, which says it again).
  *
- * Saved: all registers, the receiver's bytes, and the bytes that the host did not
- * take yet. Loading touches no line and asks for nothing: resume does.
+ * Saved: all registers, the bytes of the receiver and of the wire, and those that
+ * the host did not take yet. Loading touches no line and asks for nothing: resume does.
  */
 #include "lkvm/hw/serial.h"
 
@@ -111,6 +125,9 @@
 /* Waiting bytes up to here leave the transmitter's FIFO empty. */
 #define TX_THRE_MAX (SERIAL_TX_BUFFER - SERIAL_FIFO)
 
+/* More than any driver looks at LSR in a row while it sets the port up. */
+#define LISTEN_POLLS 16
+
 /**
  * struct serial_regs - what is saved
  * @ier ... @dlm: as written
@@ -118,7 +135,9 @@
  * @delta: low half of MSR
  * @overrun: OE of LSR
  * @thre_pending: the latch of the THRE interrupt; only ever set while THRE is 1
+ * @polls: looks at LSR since the guest did something else, at most LISTEN_POLLS
  * @rx: received bytes, the oldest at @rx_head
+ * @wire: bytes that have not arrived yet, in order
  * @tx: bytes for the host, the oldest at @tx_head
  */
 struct serial_regs {
@@ -127,6 +146,10 @@ struct serial_regs {
 	bool thre_pending;
 	uint8_t rx[SERIAL_FIFO];
 	uint8_t rx_head, rx_count;
+	uint8_t polls;
+	/* Reset keeps what follows. */
+	uint8_t wire[SERIAL_FIFO];
+	uint8_t wire_count;
 	uint8_t tx[SERIAL_TX_BUFFER];
 	uint16_t tx_head, tx_count;
 };
@@ -139,7 +162,7 @@ struct serial {
 	void *opaque;
 	bool level;   /* what the line was last set to */
 	bool asked;   /* flush_soon was called and serial_flush() was not */
-	bool starved; /* the receiver had no room and rx_room was not called since */
+	bool starved; /* the world was told "no room" and rx_room was not called since */
 	struct serial_regs r;
 };
 
@@ -180,13 +203,29 @@ static uint8_t modem_lines(uint8_t mcr)
 	       (mcr & MCR_OUT1 ? MSR_RI : 0) | (mcr & MCR_OUT2 ? MSR_DCD : 0);
 }
 
+/* Does the guest want the wire's bytes? */
+static bool listening(const struct serial_regs *r)
+{
+	return !loopback(r) && (r->ier & IER_DATA || r->polls == LISTEN_POLLS);
+}
+
+/* Bytes that the guest finds in the receiver when it looks. */
+static unsigned int rx_seen(const struct serial_regs *r)
+{
+	unsigned int n = r->rx_count + (listening(r) ? r->wire_count : 0U);
+
+	return n < rx_size(r) ? n : rx_size(r);
+}
+
 /* The interrupt that IIR reports now. */
 static uint8_t interrupt_id(const struct serial_regs *r)
 {
+	unsigned int seen = rx_seen(r);
+
 	if (r->ier & IER_LINE && r->overrun)
 		return IIR_LINE;
-	if (r->ier & IER_DATA && r->rx_count)
-		return r->rx_count >= rx_trigger(r) ? IIR_DATA : IIR_TIMEOUT;
+	if (r->ier & IER_DATA && seen)
+		return seen >= rx_trigger(r) ? IIR_DATA : IIR_TIMEOUT;
 	if (r->ier & IER_THRE && r->thre_pending)
 		return IIR_THRE;
 	if (r->ier & IER_MODEM && r->delta)
@@ -197,7 +236,7 @@ static uint8_t interrupt_id(const struct serial_regs *r)
 /* Bytes that the world may send now. */
 static unsigned int wire_room(const struct serial_regs *r)
 {
-	return loopback(r) ? 0 : rx_size(r) - r->rx_count;
+	return listening(r) ? rx_size(r) - rx_seen(r) : 0;
 }
 
 /* Tell the world what changed. Ends every function that changes something. */
@@ -209,10 +248,8 @@ static void update(struct serial *port)
 		port->level = level;
 		irq_line_set(&port->irq, level);
 	}
-	if (!wire_room(&port->r)) {
-		port->starved = true;
-	} else if (port->starved && !port->r.rx_count) {
-		/* Not at the first free place: the world's way here costs more than a FIFO load. */
+	/* Not at the first free place: the world's way here costs more than a FIFO load. */
+	if (port->starved && wire_room(&port->r) && !rx_seen(&port->r)) {
 		port->starved = false;
 		port->env->rx_room(port->opaque);
 	}
@@ -242,11 +279,35 @@ static uint8_t rx_pop(struct serial_regs *r)
 	return byte;
 }
 
+/* A driver that clears the receiver is not the one that polled. */
 static void rx_clear(struct serial_regs *r)
 {
 	memset(r->rx, 0, sizeof(r->rx));
 	r->rx_head = 0;
 	r->rx_count = 0;
+	r->polls = 0;
+}
+
+/* The guest looks at the receiver: what is on the wire arrives, as far as it fits. */
+static void wire_arrive(struct serial_regs *r)
+{
+	unsigned int n = rx_seen(r) - r->rx_count, i;
+
+	if (!n)
+		return;
+	for (i = 0; i < n; i++)
+		rx_push(r, r->wire[i]);
+	r->wire_count = (uint8_t)(r->wire_count - n);
+	memmove(r->wire, r->wire + n, r->wire_count);
+}
+
+/* LSR was read. */
+static void count_poll(struct serial_regs *r)
+{
+	if (r->ier & IER_DATA || loopback(r) || r->rx_count || !thre(r))
+		return;
+	if (r->polls < LISTEN_POLLS)
+		r->polls++;
 }
 
 /* Give the host what it takes. */
@@ -300,6 +361,8 @@ static void write_thr(struct serial *port, uint8_t byte)
 		r->thre_pending = thre(r);
 		return;
 	}
+	if (r->polls < LISTEN_POLLS)
+		r->polls = 0;
 	r->thre_pending = false;
 	if (r->tx_count < SERIAL_TX_BUFFER) {
 		r->tx[(r->tx_head + r->tx_count) % SERIAL_TX_BUFFER] = byte;
@@ -316,6 +379,8 @@ static void write_ier(struct serial_regs *r, uint8_t value)
 	value &= IER_MASK;
 	if (value & ~r->ier & IER_THRE && thre(r))
 		r->thre_pending = true;
+	if (value & IER_DATA)
+		r->polls = 0;
 	r->ier = value;
 }
 
@@ -350,7 +415,10 @@ static uint8_t read_reg(struct serial_regs *r, unsigned int reg)
 
 	switch (reg) {
 	case REG_DATA:
-		return r->lcr & LCR_DLAB ? r->dll : rx_pop(r);
+		if (r->lcr & LCR_DLAB)
+			return r->dll;
+		wire_arrive(r);
+		return rx_pop(r);
 	case REG_IER:
 		return r->lcr & LCR_DLAB ? r->dlm : r->ier;
 	case REG_IIR:
@@ -363,6 +431,8 @@ static uint8_t read_reg(struct serial_regs *r, unsigned int reg)
 	case REG_MCR:
 		return r->mcr;
 	case REG_LSR:
+		wire_arrive(r);
+		count_poll(r);
 		value = (r->rx_count ? LSR_DATA : 0) | (r->overrun ? LSR_OVERRUN : 0) |
 			(thre(r) ? LSR_THRE | LSR_TEMT : 0);
 		r->overrun = false;
@@ -445,6 +515,8 @@ size_t serial_rx_room(struct serial *port)
 
 	pthread_mutex_lock(&port->lock);
 	room = wire_room(&port->r);
+	if (!room)
+		port->starved = true;
 	pthread_mutex_unlock(&port->lock);
 	return room;
 }
@@ -454,19 +526,22 @@ size_t serial_rx_waiting(struct serial *port)
 	size_t waiting;
 
 	pthread_mutex_lock(&port->lock);
-	waiting = port->r.rx_count;
+	waiting = (size_t)port->r.rx_count + port->r.wire_count;
 	pthread_mutex_unlock(&port->lock);
 	return waiting;
 }
 
 void serial_rx(struct serial *port, const uint8_t *buf, size_t len)
 {
+	struct serial_regs *r = &port->r;
 	size_t i;
 
 	pthread_mutex_lock(&port->lock);
-	/* Loopback disconnects the wire: what comes then is not even overrun. */
-	for (i = 0; i < len && !loopback(&port->r); i++)
-		rx_push(&port->r, buf[i]);
+	/* Even where there is no room any more: the guest may have closed it meanwhile. */
+	for (i = 0; i < len && r->wire_count < SERIAL_FIFO; i++)
+		r->wire[r->wire_count++] = buf[i];
+	if (i < len)
+		r->overrun = true;
 	update(port);
 	pthread_mutex_unlock(&port->lock);
 }
@@ -485,13 +560,14 @@ bool serial_flush(struct serial *port)
 }
 
 /*
- * The state after power-on, but what waits for the host stays: it left the chip
- * long ago. The divisor is any that a driver does not take for "none".
+ * The state after power-on, but what waits for the host stays, since it left the
+ * chip long ago, and what is on the wire, since it did not reach it. The divisor is any that a
+ * driver does not take for "none".
  */
 static void regs_reset(struct serial_regs *r)
 {
 	tx_clear(r);
-	memset(r, 0, offsetof(struct serial_regs, tx));
+	memset(r, 0, offsetof(struct serial_regs, wire));
 	r->dll = 1;
 	r->thre_pending = true;
 }
@@ -519,6 +595,8 @@ static void transfer_regs(struct serial_regs *r, struct xfer *x)
 	xfer_bool(x, &r->overrun);
 	xfer_bool(x, &r->thre_pending);
 	xfer_u8(x, &r->rx_count);
+	xfer_u8(x, &r->wire_count);
+	xfer_u8(x, &r->polls);
 	xfer_u16(x, &r->tx_count);
 	xfer_check(x, !(r->ier & ~IER_MASK), "serial: unknown bits in IER");
 	xfer_check(x, !(r->mcr & ~MCR_MASK), "serial: unknown bits in MCR");
@@ -526,9 +604,12 @@ static void transfer_regs(struct serial_regs *r, struct xfer *x)
 		   "serial: unknown bits in FCR");
 	xfer_check(x, !(r->delta & ~MSR_DELTA), "serial: unknown bits in MSR");
 	xfer_check(x, r->rx_count <= rx_size(r), "serial: more received bytes than the FIFO has");
+	xfer_check(x, r->wire_count <= SERIAL_FIFO, "serial: more than 16 bytes on the wire");
+	xfer_check(x, r->polls <= LISTEN_POLLS, "serial: more polls than are counted");
 	xfer_check(x, r->tx_count <= SERIAL_TX_BUFFER, "serial: more than 4096 bytes to send");
 	xfer_check(x, !r->thre_pending || thre(r), "serial: THRE pending with THRE clear");
 	xfer_bytes(x, r->rx, SERIAL_FIFO);
+	xfer_bytes(x, r->wire, r->wire_count);
 	xfer_bytes(x, r->tx, r->tx_count);
 }
 

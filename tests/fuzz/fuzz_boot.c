@@ -26,6 +26,7 @@
 #define FLAG_INITRD 4
 #define FLAG_REGIONS 8
 #define FLAG_ZBOOT 16
+#define FLAG_RV32 32
 
 struct fuzz {
 	struct guest_memory one, two;
@@ -136,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	req = (struct boot_request){.kernel = {fuzz.kernel, "kernel"},
 				    .firmware = flags & FLAG_FIRMWARE,
 				    .initrd = {flags & FLAG_INITRD ? fuzz.initrd : -1, "initrd"},
+				    .xlen = flags & FLAG_RV32 ? 32 : 64,
 				    .fdt_size = FDT_SIZE};
 	if (!boot_load(&req, mem, &layout, &err))
 		check_layout(mem, &layout);

@@ -4,7 +4,7 @@
  * arrive, hosts that take more or less, and states that are loaded.
  *
  * Besides what the sanitizers see: the line is told only on change, never more
- * than the buffer waits, rx_room comes only when there is room, a flush is asked
+ * than the buffer waits, rx_room comes only after there was none, a flush is asked
  * for once, and a port that loads the saved state saves the same bytes.
  */
 #include "lkvm/hw/serial.h"
@@ -27,6 +27,7 @@ struct world {
 	bool line;
 	bool repeats; /* allowed now */
 	bool asked;
+	bool full; /* the port said so, and rx_room was not called since */
 	size_t credit;
 	uint64_t got;
 };
@@ -76,7 +77,11 @@ static void on_flush_soon(void *opaque)
 
 static void on_rx_room(void *opaque)
 {
-	(void)opaque;
+	struct world *w = opaque;
+
+	if (!w->full)
+		abort();
+	w->full = false;
 }
 
 static const struct irq_chip_ops chip_ops = {
@@ -98,6 +103,14 @@ static struct serial *new_port(struct world *w)
 	if (!port)
 		abort();
 	return port;
+}
+
+static size_t ask_room(struct serial *port, struct world *w)
+{
+	size_t room = serial_rx_room(port);
+
+	w->full |= !room;
+	return room;
 }
 
 static void save(struct serial *port, struct xfer *x)
@@ -141,7 +154,7 @@ static void load_changed(struct serial *port, struct world *w, struct input *in)
 	xfer_free(&x);
 }
 
-static void check_twin(struct serial *port, const struct world *w)
+static void check_twin(struct serial *port, struct world *w)
 {
 	struct world other = {.repeats = true};
 	struct serial *twin = new_port(&other);
@@ -152,7 +165,7 @@ static void check_twin(struct serial *port, const struct world *w)
 		abort();
 	save(twin, &y);
 	if (x.len != y.len || memcmp(x.buf, y.buf, x.len) || other.line != w->line ||
-	    serial_rx_room(port) != serial_rx_room(twin))
+	    ask_room(port, w) != ask_room(twin, &other))
 		abort();
 	xfer_free(&x);
 	xfer_free(&y);
@@ -166,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct serial *port = new_port(&w);
 	uint8_t buf[32];
 	unsigned int i, n, walks = 0;
-	size_t room;
+	size_t room, before;
 
 	while (in.size) {
 		unsigned int op = (unsigned int)take(&in, 1);
@@ -199,9 +212,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			n = (unsigned int)take(&in, 1) % sizeof(buf);
 			for (i = 0; i < n; i++)
 				buf[i] = (uint8_t)take(&in, 1);
-			room = serial_rx_room(port);
+			room = ask_room(port, &w);
+			before = serial_rx_waiting(port);
 			serial_rx(port, buf, n);
-			if (room > SERIAL_FIFO || serial_rx_waiting(port) > SERIAL_FIFO)
+			if (n <= room && serial_rx_waiting(port) != before + n)
+				abort();
+			if (room > SERIAL_FIFO || serial_rx_waiting(port) > 2 * SERIAL_FIFO)
 				abort();
 			break;
 		case 11:

@@ -211,11 +211,14 @@ static uint8_t *elf32(size_t len, uint32_t entry, const struct segment *s, size_
 	return p;
 }
 
+static unsigned int xlen = 64;
+
 static int load_fd(int kernel, int initrd, bool firmware)
 {
 	struct boot_request req = {.kernel = {kernel, "vmlinuz"},
 				   .firmware = firmware,
 				   .initrd = {initrd, "initrd.img"},
+				   .xlen = xlen,
 				   .fdt_size = 12345};
 
 	return boot_load(&req, &mem, &layout, &err);
@@ -839,10 +842,17 @@ START_TEST(test_elf32)
 	const struct segment s = {4096, 0xc0000000, 0x80400000, 70 * KIB, 90 * KIB};
 
 	ram(64 * MIB);
+	refused(load_bytes(elf32(MIB, 0xc0000010, &s, 1), MIB, -1),
+		"kernel vmlinuz is a 32-bit ELF: this host's guests are rv64");
+	xlen = 32;
 	loaded(load_bytes(elf32(MIB, 0xc0000010, &s, 1), MIB, -1), BOOT_ELF);
 	ck_assert_uint_eq(layout.entry, 0x80400010);
 	check_layout(12345);
 	holds(0x80400000, 4096, 70 * KIB);
+	memset(&layout, 0xee, sizeof(layout));
+	refused(load_bytes(elf64(MIB, 0xc0000010, &s, 1), MIB, -1),
+		"kernel vmlinuz is a 64-bit ELF: this host's guests are rv32");
+	xlen = 64;
 }
 END_TEST
 
@@ -1335,7 +1345,8 @@ START_TEST(test_long_name)
 {
 	char name[5000];
 	int fd = file_of("hello", 5);
-	struct boot_request req = {.kernel = {fd, name}, .initrd = {-1, NULL}, .fdt_size = 1};
+	struct boot_request req = {
+		.kernel = {fd, name}, .initrd = {-1, NULL}, .xlen = 64, .fdt_size = 1};
 
 	memset(name, 'n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = 0;
@@ -1353,6 +1364,8 @@ START_TEST(test_bad_request)
 
 	refused(boot_load(&req, &mem, &layout, &err), "no RAM");
 	ram(64 * MIB);
+	refused(boot_load(&req, &mem, &layout, &err), "XLEN 0");
+	req.xlen = 64;
 	refused(boot_load(&req, &mem, &layout, &err), "device tree of 0 bytes");
 	req.fdt_size = BOOT_FDT_MAX + 1;
 	refused(boot_load(&req, &mem, &layout, &err), "2097153 bytes");
@@ -1430,6 +1443,7 @@ START_TEST(test_random_placement)
 		struct boot_request req = {.kernel = {fd, "k"},
 					   .firmware = firmware,
 					   .initrd = {ifd, "i"},
+					   .xlen = 64,
 					   .fdt_size = fdt};
 		uint64_t kernel = firmware ? file : max_u64(file, image_size);
 		uint64_t offset = firmware ? 2 * MIB : text_offset;
@@ -1482,7 +1496,7 @@ START_TEST(test_random_elf_placement)
 		int fd = file_of(p, 2 * 4096);
 		int ifd = rng(2) ? sparse_file(rng_size(22)) : -1;
 		struct boot_request req = {
-			.kernel = {fd, "k"}, .initrd = {ifd, "i"}, .fdt_size = fdt};
+			.kernel = {fd, "k"}, .initrd = {ifd, "i"}, .xlen = 64, .fdt_size = fdt};
 		uint64_t end = s[nr - 1].paddr + s[nr - 1].memsz - BASE;
 
 		memory_init(&mem);

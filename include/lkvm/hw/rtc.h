@@ -22,7 +22,8 @@
  * @arm: call rtc_expire() when now() may have reached @deadline; an earlier
  *       deadline is replaced
  * @disarm: no call is wanted any more
- * @alarm: an alarm went off (for wake-up from suspend); may be NULL
+ * @alarm: an alarm went off whose interrupt is enabled (for wake-up from suspend);
+ *         may be NULL
  */
 struct rtc_env {
 	uint64_t (*now)(void *opaque);

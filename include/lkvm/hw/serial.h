@@ -23,8 +23,8 @@
  * @write: bytes for the host, non-blocking; returns how many were taken
  * @flush_soon: bytes wait and nothing is scheduled: call serial_flush() within
  *              about a millisecond; asked once until serial_flush() was called
- * @rx_room: the receiver is empty again (called once, and only after it was full
- *           or shut off by loopback)
+ * @rx_room: the guest listens and its receiver is empty (called once after
+ *           serial_rx_room() was 0)
  *
  * All are needed. @write may also be called from a vCPU thread, when the buffer
  * is full, without a flush_soon before.
@@ -57,17 +57,22 @@ extern const struct mmio_ops serial_ops;
 /**
  * serial_rx_room() - how many bytes serial_rx() takes now
  *
- * At most 1 where the guest has not enabled the FIFOs, 0 in loopback.
+ * At most 1 where the guest has not enabled the FIFOs. 0 in loopback, and while
+ * nobody listens: neither is the data interrupt enabled nor does the guest poll.
+ * After a 0 rx_room says when to ask again.
  */
 size_t serial_rx_room(struct serial *port);
 
 /**
- * serial_rx_waiting() - how many received bytes the guest has not read yet
+ * serial_rx_waiting() - how many bytes of serial_rx() the guest has not read yet
  */
 size_t serial_rx_waiting(struct serial *port);
 
 /**
- * serial_rx() - bytes arrive on the wire; what is over the room is lost (overrun)
+ * serial_rx() - bytes are put on the wire
+ *
+ * As many as the last serial_rx_room() said are safe whatever the guest did since:
+ * they wait until it listens. Of more, what is over SERIAL_FIFO is lost (overrun).
  */
 void serial_rx(struct serial *port, const uint8_t *buf, size_t len);
 
