@@ -56,7 +56,7 @@
 
 #define IRQ_SERIAL 10
 #define IRQ_RTC 11
-#define PLIC_SOURCES 127
+#define PLIC_SOURCES 127u
 
 /* The UART's input clock; 115200 baud divides it evenly. */
 #define SERIAL_CLOCK 3686400

@@ -166,7 +166,6 @@ static const char *const kernel_lines[] = {
 	"-kImage",
 	"-rk Image",
 	"-rbkImage",
-	"--kernel other --kernel Image",
 };
 
 START_TEST(value_spellings)
@@ -174,6 +173,14 @@ START_TEST(value_spellings)
 	ck_assert_int_eq(parse(kernel_lines[_i]), 0);
 	ck_assert_str_eq(target.kernel, "Image");
 	ck_assert_int_eq(ops.argc, 0);
+}
+END_TEST
+
+/* A value that would be dropped is refused: nothing is ignored. */
+START_TEST(given_twice)
+{
+	ck_assert_int_eq(parse("--kernel other -k Image"), -1);
+	ck_assert_ptr_nonnull(strstr(err.msg, "given twice, the first time as other"));
 }
 END_TEST
 
@@ -652,6 +659,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_test(tc, no_words);
 	tcase_add_loop_test(tc, value_spellings, 0, ARRAY_SIZE(kernel_lines));
+	tcase_add_test(tc, given_twice);
 	tcase_add_test(tc, empty_value);
 	tcase_add_test(tc, value_holds_equals_sign);
 	tcase_add_test(tc, value_that_looks_like_an_option);
