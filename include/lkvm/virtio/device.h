@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What all virtio devices share: status, features, configuration space, queues,
+ * reset, and the way their state is moved. A transport (virtio/mmio.c) stands on
+ * one side of it, a kind of device (virtio/blk.c) on the other; neither knows the
+ * other.
+ *
+ * One mutex a device. Who comes from outside enters and leaves:
+ *
+ *   virtio_enter() ... virtio_leave()               a transport, for the guest
+ *   virtio_enter_device() ... virtio_leave()        a device, when something that
+ *                                                   was under way has ended
+ *
+ * virtio_leave() tells the guest what happened meanwhile, at most once a queue.
+ * Every function below that says "inside" is called between the two; callbacks of
+ * struct virtio_device_ops and struct virtio_transport_ops run inside.
+ *
+ * Lock order: bus -> device -> interrupt chip.
+ */
+#ifndef LKVM_VIRTIO_DEVICE_H
+#define LKVM_VIRTIO_DEVICE_H
+
+#include "lkvm/log.h"
+#include "lkvm/virtio/queue.h"
+
+#include <pthread.h>
+
+#define VIRTIO_STATUS_ACKNOWLEDGE 1
+#define VIRTIO_STATUS_DRIVER 2
+#define VIRTIO_STATUS_DRIVER_OK 4
+#define VIRTIO_STATUS_FEATURES_OK 8
+#define VIRTIO_STATUS_NEEDS_RESET 64
+#define VIRTIO_STATUS_FAILED 128
+
+#define VIRTIO_F_INDIRECT_DESC 28
+#define VIRTIO_F_EVENT_IDX 29
+#define VIRTIO_F_VERSION_1 32
+#define VIRTIO_F_RING_RESET 40
+
+#define VIRTIO_BIT(n) (UINT64_C(1) << (n))
+
+/* What the core offers for every device. */
+#define VIRTIO_CORE_FEATURES                                                                       \
+	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |                     \
+	 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_RESET))
+
+/* The largest configuration space of a device here. */
+#define VIRTIO_CONFIG_MAX 256
+
+#define VIRTIO_MAX_QUEUES 64
+
+struct virtio_device;
+struct virtio_transport;
+
+/**
+ * struct virtio_device_ops - a kind of device; what is NULL is not needed
+ * @kind: a short fixed name ("blk"); part of the snapshot format
+ * @id: the specification's device ID
+ * @config_size: bytes of configuration space, up to VIRTIO_CONFIG_MAX
+ * @state_size: bytes at virtio_device.state that @transfer walks over
+ * @negotiate: the driver wants @features (a subset of those offered, with
+ *             VERSION_1): is that possible?
+ * @config_get: fill in the whole space (zeroed before)
+ * @config_set: the driver wrote @len bytes at @offset, inside the space
+ * @activate: DRIVER_OK was set
+ * @notify: look at queue @index: it is ready and may hold requests. Called for the
+ *          driver's notifications, after a resume, and where the last pass ended
+ *          early.
+ * @drain: requests in flight shall end soon: what waits for the outside world is
+ *         cancelled (virtio_cancel()). Then the core waits until none is in flight.
+ *         So completions come from a worker thread, never from the loop's.
+ * @reset: nothing is in flight, no queue is enabled: forget what the driver said
+ * @transfer: walk over the copy of the state at @state (see xfer.h)
+ * @destroy: free everything, after virtio_device_fini()
+ */
+struct virtio_device_ops {
+	const char *kind;
+	uint32_t id;
+	uint32_t config_size;
+	size_t state_size;
+	bool (*negotiate)(struct virtio_device *vdev, uint64_t features);
+	void (*config_get)(struct virtio_device *vdev, uint8_t *config);
+	void (*config_set)(struct virtio_device *vdev, uint32_t offset, const uint8_t *bytes,
+			   uint32_t len);
+	void (*activate)(struct virtio_device *vdev);
+	void (*notify)(struct virtio_device *vdev, unsigned int index);
+	void (*drain)(struct virtio_device *vdev);
+	void (*reset)(struct virtio_device *vdev);
+	void (*transfer)(struct virtio_device *vdev, struct xfer *x, void *state);
+	void (*destroy)(struct virtio_device *vdev);
+};
+
+/**
+ * struct virtio_transport_ops - what a transport does for its device
+ * @used: the driver wants to hear of buffers used in queue @index
+ * @config: the configuration changed, or the device needs a reset
+ * @again: call virtio_device_run() soon, from the loop's thread
+ * @reset: the device was reset
+ */
+struct virtio_transport_ops {
+	void (*used)(struct virtio_transport *transport, unsigned int index);
+	void (*config)(struct virtio_transport *transport);
+	void (*again)(struct virtio_transport *transport);
+	void (*reset)(struct virtio_transport *transport);
+};
+
+struct virtio_transport {
+	const struct virtio_transport_ops *ops;
+};
+
+/**
+ * struct virtio_queue - one queue of a device; private to the core
+ * @q: the queue
+ * @setup: what the driver wrote; frozen while @q is enabled
+ * @again: its last pass ended with work left
+ * @told: the driver knows that it is broken
+ */
+struct virtio_queue {
+	struct virtq q;
+	struct virtq_layout setup;
+	bool again, told;
+};
+
+/**
+ * struct virtio_device - embedded in each kind's own struct
+ * @ops: its kind
+ * @name: unique in its VM ("disk0"), for messages
+ * @transport: set by the transport that takes the device
+ * @offered: feature bits; @driver: those the driver wrote
+ * @status: as the driver reads it
+ * @generation: of the configuration space
+ * @state: what ops->transfer saves, ops->state_size bytes inside the kind's struct
+ */
+struct virtio_device {
+	const struct virtio_device_ops *ops;
+	const char *name;
+	struct guest_memory *mem;
+	struct log *log;
+	struct ratelimit complaints;
+	struct virtio_transport *transport;
+	uint64_t offered, driver;
+	uint8_t status;
+	uint32_t generation;
+	void *state;
+	/* private */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a request or a drain ended */
+	bool draining, quiesced;
+	unsigned int nr_queues;
+	struct virtio_queue *queues;
+};
+
+/**
+ * virtio_device_init() - the core's half of a device, in its reset state
+ * @features: those of the kind; the core adds its own
+ * @queue_max: entries of each queue
+ * @priv_size: see virtq_init()
+ * @state: see struct virtio_device
+ *
+ * Return: 0, or -ENOMEM or -EINVAL (nothing to undo).
+ */
+int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_ops *ops,
+		       const char *name, struct guest_memory *mem, struct log *log,
+		       uint64_t features, unsigned int nr_queues, uint16_t queue_max,
+		       size_t priv_size, void *state);
+
+/**
+ * virtio_device_fini() - free what virtio_device_init() made; waits for requests in flight
+ */
+void virtio_device_fini(struct virtio_device *vdev);
+
+/**
+ * virtio_enter() - lock for a transport: waits while the device drains
+ * virtio_enter_device() - lock for the device itself
+ * virtio_leave() - tell the guest what happened, and unlock
+ *
+ * Any thread.
+ */
+void virtio_enter(struct virtio_device *vdev);
+void virtio_enter_device(struct virtio_device *vdev);
+void virtio_leave(struct virtio_device *vdev);
+
+/* --- for devices, inside ------------------------------------------------------ */
+
+/**
+ * virtio_queue() - queue @index, below nr_queues
+ */
+struct virtq *virtio_queue(struct virtio_device *vdev, unsigned int index);
+
+/**
+ * virtio_has() - was feature bit @bit negotiated?
+ */
+bool virtio_has(const struct virtio_device *vdev, unsigned int bit);
+
+/**
+ * virtio_complete() - give a request back to the driver (virtq_push())
+ * virtio_cancel() - or drop it, because the device drains
+ */
+void virtio_complete(struct virtio_device *vdev, struct virtq_request *req);
+void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req);
+
+/**
+ * virtio_config_changed() - the driver shall read the configuration space again
+ */
+void virtio_config_changed(struct virtio_device *vdev);
+
+/**
+ * virtio_complain() - a rate-limited line about what the guest did
+ */
+void virtio_complain(struct virtio_device *vdev, const char *fmt, ...) __printf(2, 3);
+
+/* --- for transports, inside ---------------------------------------------------- */
+
+/**
+ * virtio_features() / virtio_set_features() - word @word (32 bits each) of the
+ * features offered / accepted; words beyond 1 do not exist
+ *
+ * Setting is ignored once FEATURES_OK stands.
+ */
+uint32_t virtio_features(const struct virtio_device *vdev, uint32_t word);
+void virtio_set_features(struct virtio_device *vdev, uint32_t word, uint32_t value);
+
+/**
+ * virtio_set_status() - the driver wrote @value; 0 resets
+ *
+ * What is no legal step is ignored as a whole.
+ */
+void virtio_set_status(struct virtio_device *vdev, uint32_t value);
+
+/**
+ * virtio_queue_setup() - where the driver's layout of queue @index is kept, or NULL
+ * where there is no such queue or it can't be changed now
+ */
+struct virtq_layout *virtio_queue_setup(struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_queue_max() - entries queue @index may have; 0: there is no such queue
+ */
+uint16_t virtio_queue_max(const struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_queue_ready() / virtio_queue_enable() - is it enabled; enable or stop it
+ *
+ * A layout that is refused leaves it stopped and the device in need of a reset.
+ * Stopping waits for what is in flight.
+ */
+bool virtio_queue_ready(const struct virtio_device *vdev, uint32_t index);
+void virtio_queue_enable(struct virtio_device *vdev, uint32_t index, bool on);
+
+/**
+ * virtio_queue_reset() - back to its default state, where RING_RESET was negotiated
+ */
+void virtio_queue_reset(struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_queue_notify() - the driver says that queue @index has work
+ */
+void virtio_queue_notify(struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_config_read() / virtio_config_write() - @size (1, 2, 4, 8) bytes at @offset
+ *
+ * What lies beyond the space reads as 0 and is dropped.
+ */
+uint64_t virtio_config_read(struct virtio_device *vdev, uint64_t offset, unsigned int size);
+void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t value,
+			 unsigned int size);
+
+/* --- for transports, outside ---------------------------------------------------- */
+
+/**
+ * virtio_device_run() - go on where a pass ended early (loop's thread, after @again)
+ */
+void virtio_device_run(struct virtio_device *vdev);
+
+/**
+ * virtio_device_quiesce() / virtio_device_resume() - see device.h
+ */
+void virtio_device_quiesce(struct virtio_device *vdev);
+void virtio_device_resume(struct virtio_device *vdev);
+
+/**
+ * virtio_device_reset() - as if the driver had written status 0
+ */
+void virtio_device_reset(struct virtio_device *vdev);
+
+/**
+ * virtio_device_transfer() - the last part of a transport's walk: it commits
+ *
+ * Return: true where a loaded state was committed; the transport then commits its
+ * own.
+ */
+bool virtio_device_transfer(struct virtio_device *vdev, struct xfer *x);
+
+#endif /* LKVM_VIRTIO_DEVICE_H */

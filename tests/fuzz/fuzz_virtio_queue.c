@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Fuzz the walk over a split virtqueue: the input's first bytes choose size and
+ * features, then come the bytes of descriptors and rings, then operations: more of
+ * the available ring, passes, requests read and written, kept and given back,
+ * indexes that jump, save and load.
+ *
+ * Besides what the sanitizers see (guest memory ends at PROT_NONE pages): every
+ * iovec lies inside RAM, the sums agree, a pass takes no more than the queue has,
+ * nothing is in flight twice, and the used index moves by one for each request.
+ */
+#include "lkvm/virtio/queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RAM UINT64_C(0x80000000)
+#define BANK (64 * KIB)
+#define MAX 16
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct input {
+	const uint8_t *data;
+	size_t size;
+};
+
+static uint64_t take(struct input *in, unsigned int bytes)
+{
+	uint64_t v = 0;
+
+	while (bytes-- && in->size) {
+		v = v << 8 | *in->data++;
+		in->size--;
+	}
+	return v;
+}
+
+static void need(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static uint8_t *ram(struct guest_memory *mem, gpa_t at, uint64_t len)
+{
+	const struct memory_region *r = memory_find(mem, at, len);
+
+	need(r != NULL);
+	return (uint8_t *)r->hva + (at - r->gpa);
+}
+
+/* An address where something is, more often than chance would find it. */
+static gpa_t some_gpa(struct input *in)
+{
+	uint64_t v = take(in, 2);
+
+	switch (v >> 13 & 3) {
+	case 0:
+		return RAM + 2 * BANK - (v & 0xff);
+	case 1:
+		return RAM + BANK - 64 + (v & 0x7f);
+	case 2:
+		return v & 0x100 ? UINT64_MAX - (v & 0xff) : take(in, 8);
+	default:
+		return RAM + 0x1000 + (v & 0x1fff);
+	}
+}
+
+static void put_desc(struct guest_memory *mem, gpa_t at, struct input *in)
+{
+	uint64_t addr = some_gpa(in), flags = take(in, 1);
+	uint64_t len = flags & 0x80 ? take(in, 4) : take(in, 1);
+	uint64_t next = flags & 0x40 ? take(in, 2) : take(in, 1) % MAX;
+	uint64_t half = len | (flags & 7) << 32 | next << 48;
+
+	if (flags & 4 && !(flags & 0x80))
+		half &= ~UINT64_C(15);
+	memcpy(ram(mem, at, 16), &addr, 8);
+	memcpy(ram(mem, at + 8, 8), &half, 8);
+}
+
+static void check_request(struct guest_memory *mem, struct virtq_request *req)
+{
+	unsigned int i, nr = req->nr_readable + req->nr_writable;
+	uint64_t readable = 0, writable = 0;
+
+	need(nr <= req->queue->layout.num);
+	for (i = 0; i < nr; i++) {
+		need(req->iov[i].iov_base == ram(mem, req->gpa[i], req->iov[i].iov_len));
+		if (i < req->nr_readable)
+			readable += req->iov[i].iov_len;
+		else
+			writable += req->iov[i].iov_len;
+	}
+	need(readable == req->readable && writable == req->writable);
+}
+
+static void work(struct virtq_request *req, struct input *in)
+{
+	struct virtq_cursor r = virtq_reader(req), w = virtq_writer(req);
+	uint8_t buf[256];
+	struct iovec iov[4];
+	size_t mapped;
+
+	virtq_skip(&r, take(in, 1));
+	virtq_read(&r, buf, sizeof(buf));
+	if (take(in, 1) & 1)
+		virtq_skip(&w, take(in, 1));
+	memset(buf, 0x5a, sizeof(buf));
+	virtq_write(&w, buf, take(in, 1));
+	virtq_map(&w, take(in, 2), iov, 1 + take(in, 1) % 4, &mapped);
+	virtq_filled(&w, mapped);
+	need(req->filled <= req->writable);
+	need(w.pos + (uint64_t)w.left == req->writable);
+}
+
+static void save_load(struct virtq *q, const struct virtq_layout *layout)
+{
+	struct virtq twin;
+	struct xfer x, y;
+
+	if (q->inflight || !q->ready)
+		return;
+	xfer_save_init(&x);
+	virtq_transfer_indexes(&x, q);
+	need(!xfer_done(&x, NULL));
+	need(!virtq_init(&twin, q->mem, MAX, 0));
+	need(!virtq_enable(&twin, layout, q->indirect, q->event_idx, NULL));
+	if (q->broken)
+		virtq_break(&twin, "loaded");
+	xfer_load_init(&y, x.buf, x.len);
+	virtq_transfer_indexes(&y, &twin);
+	need(!xfer_done(&y, NULL));
+	need(twin.used_idx == q->used_idx && twin.last_avail == q->last_avail);
+	virtq_destroy(&twin);
+	xfer_free(&x);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, size};
+	struct guest_memory mem;
+	struct virtq q;
+	struct virtq_layout layout;
+	struct virtq_request *kept[MAX];
+	unsigned int nr_kept = 0, i;
+	uint64_t setup = take(&in, 1);
+
+	memory_init(&mem);
+	need(memory_add(&mem, RAM, BANK, 4096, NULL) &&
+	     memory_add(&mem, RAM + BANK, BANK, 4096, NULL));
+	need(!virtq_init(&q, &mem, MAX, 16));
+	if (setup & 0x80)
+		need(!memory_log_dirty(&mem, true));
+	layout = (struct virtq_layout){UINT32_C(1) << (setup & 3) << (setup >> 2 & 1), RAM,
+				       RAM + 0x400, RAM + 0x800};
+	if (setup & 0x40) {
+		/* A layout of the guest's. */
+		layout.num = (uint32_t)take(&in, 1);
+		layout.desc = some_gpa(&in);
+		layout.avail = some_gpa(&in);
+		layout.used = some_gpa(&in);
+	}
+	if (!virtq_enable(&q, &layout, setup & 8, setup & 0x10, NULL)) {
+		/* What was accepted lies in RAM, whole. */
+		ram(&mem, layout.desc, 16 * (uint64_t)layout.num);
+		ram(&mem, layout.avail, 6 + 2 * (uint64_t)layout.num);
+		ram(&mem, layout.used, 6 + 8 * (uint64_t)layout.num);
+	}
+	while (in.size && q.ready) {
+		uint64_t op = take(&in, 1);
+		uint16_t before = q.used_idx, v;
+		unsigned int taken = 0;
+		struct virtq_request *req;
+
+		switch (op & 7) {
+		case 0: /* a descriptor, of the table or somewhere else */
+			put_desc(&mem, layout.desc + 16 * (op >> 3) % (16 * layout.num), &in);
+			break;
+		case 1:
+			put_desc(&mem, RAM + 0x2000 + (op >> 3) * 16, &in);
+			break;
+		case 2: /* a head made available, or more than one */
+			v = (uint16_t)take(&in, op & 0x80 ? 2 : 1);
+			if (!(op & 0x80))
+				v %= layout.num;
+			memcpy(ram(&mem, layout.avail + 4 + 2 * (q.last_avail % layout.num), 2), &v,
+			       2);
+			v = (uint16_t)(q.last_avail + (op & 0x40 ? take(&in, 2) : 1));
+			memcpy(ram(&mem, layout.avail + 2, 2), &v, 2);
+			break;
+		case 3: /* any byte of the rings */
+			ram(&mem, layout.avail, 1)[take(&in, 1) % (6 + 2 * layout.num)] =
+				(uint8_t)take(&in, 1);
+			ram(&mem, layout.used, 1)[take(&in, 1) % (6 + 8 * layout.num)] =
+				(uint8_t)take(&in, 1);
+			break;
+		case 4:
+		case 5: /* a pass */
+			virtq_begin(&q);
+			while ((req = virtq_pop(&q))) {
+				need(++taken <= layout.num);
+				check_request(&mem, req);
+				for (i = 0; i < nr_kept; i++)
+					need(kept[i]->head != req->head);
+				if (op & 0x40) {
+					need(nr_kept < MAX);
+					kept[nr_kept++] = req;
+					continue;
+				}
+				work(req, &in);
+				virtq_push(&q, req);
+				if (!q.broken)
+					before++;
+				need(before == q.used_idx);
+			}
+			need(nr_kept == q.inflight);
+			break;
+		case 6: /* give back */
+			if (nr_kept) {
+				i = (unsigned int)take(&in, 1) % nr_kept;
+				req = kept[i];
+				kept[i] = kept[--nr_kept];
+				check_request(&mem, req);
+				work(req, &in);
+				virtq_push(&q, req);
+			}
+			virtq_should_signal(&q);
+			break;
+		default:
+			save_load(&q, &layout);
+			if (q.broken && !nr_kept) {
+				virtq_disable(&q);
+				need(!virtq_enable(&q, &layout, setup & 8, setup & 0x10, NULL));
+			}
+			break;
+		}
+	}
+	while (nr_kept)
+		virtq_drop(&q, kept[--nr_kept]);
+	need(!q.inflight);
+	virtq_destroy(&q);
+	memory_destroy(&mem);
+	return 0;
+}

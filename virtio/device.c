@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The core of every virtio device: virtio 1.2 and 1.3, sections 2.1 (status), 2.2
+ * (features), 2.4 (reset), 2.5 (configuration space), 2.6.1 (queue reset), 3.1
+ * (initialization). No legacy and no transitional interface.
+ *
+ * Status. The driver may only add bits, in the order of initialization (several at
+ * once are fine); FAILED at any time; 0 resets. Anything else it writes is ignored
+ * as a whole. FEATURES_OK sticks only if the features it wrote were all offered,
+ * hold VERSION_1, and suit the device. After that features are fixed.
+ *
+ * Queues. The driver writes a layout, which counts when it enables the queue: then
+ * it is checked and frozen. Layouts and enabling are open from FEATURES_OK to
+ * DRIVER_OK, and later only where RING_RESET was negotiated.
+ *
+ * Errors. A driver that breaks a rule of its rings stops that queue; NEEDS_RESET
+ * appears in the status and, once DRIVER_OK was set, a configuration interrupt says
+ * so. The device's other queues go on. One line is logged, rate limited.
+ *
+ * Passes. A notification makes one pass over a queue, which takes at most as many
+ * requests as it has entries, so that a guest which keeps adding can't keep the
+ * thread that serves it. What is left is done by virtio_device_run() on the loop's
+ * thread. A pass ends with one interrupt at most.
+ *
+ * Draining. A reset, a queue's stop and a quiesce wait until no request is in
+ * flight: only then the guest may use the memory for something else. Meanwhile
+ * completions come in (virtio_enter_device()), and transports wait
+ * (virtio_enter()).
+ *
+ * Thread and lock: one mutex, see include/lkvm/virtio/device.h. What is saved:
+ * status, features, generation, the layout and the indexes of each queue, and what
+ * the kind of device adds. A loaded state goes through the checks that the
+ * driver's register writes go through, into scratch queues, before it is committed.
+ */
+#include "lkvm/virtio/device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The steps of initialization. */
+#define STATUS_STEPS                                                                               \
+	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |            \
+	 VIRTIO_STATUS_DRIVER_OK)
+
+void virtio_complain(struct virtio_device *vdev, const char *fmt, ...)
+{
+	struct error text;
+	va_list ap;
+
+	if (!vdev->log)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text.msg, sizeof(text.msg), fmt, ap);
+	va_end(ap);
+	log_ratelimited(vdev->log, &vdev->complaints, LOG_LEVEL_WARNING, "%s: %s", vdev->name,
+			text.msg);
+}
+
+static void default_setup(struct virtio_queue *vq)
+{
+	vq->setup = (struct virtq_layout){.num = vq->q.max};
+	vq->again = false;
+	vq->told = false;
+}
+
+int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_ops *ops,
+		       const char *name, struct guest_memory *mem, struct log *log,
+		       uint64_t features, unsigned int nr_queues, uint16_t queue_max,
+		       size_t priv_size, void *state)
+{
+	unsigned int i;
+	int ret = 0;
+
+	memset(vdev, 0, sizeof(*vdev));
+	if (!nr_queues || nr_queues > VIRTIO_MAX_QUEUES || ops->config_size > VIRTIO_CONFIG_MAX)
+		return -EINVAL;
+	vdev->queues = calloc(nr_queues, sizeof(*vdev->queues));
+	if (!vdev->queues)
+		return -ENOMEM;
+	for (i = 0; i < nr_queues && !ret; i++) {
+		ret = virtq_init(&vdev->queues[i].q, mem, queue_max, priv_size);
+		default_setup(&vdev->queues[i]);
+	}
+	if (!ret && pthread_mutex_init(&vdev->lock, NULL))
+		ret = -ENOMEM;
+	else if (!ret && pthread_cond_init(&vdev->changed, NULL)) {
+		pthread_mutex_destroy(&vdev->lock);
+		ret = -ENOMEM;
+	}
+	if (ret) {
+		while (i--)
+			virtq_destroy(&vdev->queues[i].q);
+		free(vdev->queues);
+		return ret;
+	}
+	vdev->ops = ops;
+	vdev->name = name;
+	vdev->mem = mem;
+	vdev->log = log;
+	vdev->offered = features | VIRTIO_CORE_FEATURES;
+	vdev->nr_queues = nr_queues;
+	vdev->state = state;
+	return 0;
+}
+
+/* --- lock, drain ------------------------------------------------------------- */
+
+void virtio_enter(struct virtio_device *vdev)
+{
+	pthread_mutex_lock(&vdev->lock);
+	while (vdev->draining)
+		pthread_cond_wait(&vdev->changed, &vdev->lock);
+}
+
+void virtio_enter_device(struct virtio_device *vdev)
+{
+	pthread_mutex_lock(&vdev->lock);
+}
+
+static void needs_reset(struct virtio_device *vdev)
+{
+	vdev->status |= VIRTIO_STATUS_NEEDS_RESET;
+	if (vdev->status & VIRTIO_STATUS_DRIVER_OK && vdev->transport)
+		vdev->transport->ops->config(vdev->transport);
+}
+
+void virtio_leave(struct virtio_device *vdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < vdev->nr_queues; i++) {
+		struct virtio_queue *vq = &vdev->queues[i];
+
+		if (vq->q.broken && !vq->told) {
+			vq->told = true;
+			virtio_complain(vdev, "the driver broke queue %u: %s; it needs a reset", i,
+					vq->q.why);
+			needs_reset(vdev);
+		}
+		if (virtq_should_signal(&vq->q) && vdev->transport)
+			vdev->transport->ops->used(vdev->transport, i);
+	}
+	pthread_mutex_unlock(&vdev->lock);
+}
+
+static bool idle(const struct virtio_device *vdev, const struct virtio_queue *only)
+{
+	unsigned int i;
+
+	for (i = 0; i < vdev->nr_queues; i++)
+		if (vdev->queues[i].q.inflight && (!only || only == &vdev->queues[i]))
+			return false;
+	return true;
+}
+
+/* Wait until nothing is in flight, in @only or (NULL) anywhere. */
+static void drain(struct virtio_device *vdev, const struct virtio_queue *only)
+{
+	if (idle(vdev, only))
+		return;
+	vdev->draining = true;
+	if (vdev->ops->drain)
+		vdev->ops->drain(vdev);
+	while (!idle(vdev, only))
+		pthread_cond_wait(&vdev->changed, &vdev->lock);
+	vdev->draining = false;
+	pthread_cond_broadcast(&vdev->changed);
+}
+
+void virtio_device_fini(struct virtio_device *vdev)
+{
+	unsigned int i;
+
+	virtio_enter(vdev);
+	vdev->quiesced = true;
+	drain(vdev, NULL);
+	pthread_mutex_unlock(&vdev->lock);
+	for (i = 0; i < vdev->nr_queues; i++)
+		virtq_destroy(&vdev->queues[i].q);
+	free(vdev->queues);
+	pthread_cond_destroy(&vdev->changed);
+	pthread_mutex_destroy(&vdev->lock);
+}
+
+/* --- for devices --------------------------------------------------------------- */
+
+struct virtq *virtio_queue(struct virtio_device *vdev, unsigned int index)
+{
+	return &vdev->queues[index].q;
+}
+
+bool virtio_has(const struct virtio_device *vdev, unsigned int bit)
+{
+	return vdev->driver >> bit & 1;
+}
+
+static void ended(struct virtio_device *vdev)
+{
+	if (vdev->draining)
+		pthread_cond_broadcast(&vdev->changed);
+}
+
+void virtio_complete(struct virtio_device *vdev, struct virtq_request *req)
+{
+	virtq_push(req->queue, req);
+	ended(vdev);
+}
+
+void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req)
+{
+	virtq_drop(req->queue, req);
+	ended(vdev);
+}
+
+void virtio_config_changed(struct virtio_device *vdev)
+{
+	vdev->generation++;
+	if (vdev->status & VIRTIO_STATUS_DRIVER_OK && vdev->transport)
+		vdev->transport->ops->config(vdev->transport);
+}
+
+/* --- status, features ------------------------------------------------------------ */
+
+static bool running(const struct virtio_device *vdev)
+{
+	return vdev->status & VIRTIO_STATUS_DRIVER_OK && !(vdev->status & VIRTIO_STATUS_FAILED);
+}
+
+static bool features_good(struct virtio_device *vdev, uint64_t features)
+{
+	return !(features & ~vdev->offered) && features & VIRTIO_BIT(VIRTIO_F_VERSION_1) &&
+	       (!vdev->ops->negotiate || vdev->ops->negotiate(vdev, features));
+}
+
+uint32_t virtio_features(const struct virtio_device *vdev, uint32_t word)
+{
+	return word < 2 ? (uint32_t)(vdev->offered >> 32 * word) : 0;
+}
+
+void virtio_set_features(struct virtio_device *vdev, uint32_t word, uint32_t value)
+{
+	if (vdev->status & (VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED))
+		return;
+	if (word < 2)
+		vdev->driver = (vdev->driver & ~((uint64_t)UINT32_MAX << 32 * word)) |
+			       (uint64_t)value << 32 * word;
+}
+
+static void do_reset(struct virtio_device *vdev)
+{
+	unsigned int i;
+
+	drain(vdev, NULL);
+	for (i = 0; i < vdev->nr_queues; i++) {
+		virtq_disable(&vdev->queues[i].q);
+		default_setup(&vdev->queues[i]);
+	}
+	vdev->status = 0;
+	vdev->driver = 0;
+	if (vdev->ops->reset)
+		vdev->ops->reset(vdev);
+	if (vdev->transport)
+		vdev->transport->ops->reset(vdev->transport);
+}
+
+/* Each step needs the one before. */
+static bool in_order(uint32_t status)
+{
+	if (status & VIRTIO_STATUS_DRIVER && !(status & VIRTIO_STATUS_ACKNOWLEDGE))
+		return false;
+	if (status & VIRTIO_STATUS_FEATURES_OK && !(status & VIRTIO_STATUS_DRIVER))
+		return false;
+	return !(status & VIRTIO_STATUS_DRIVER_OK) || status & VIRTIO_STATUS_FEATURES_OK;
+}
+
+void virtio_set_status(struct virtio_device *vdev, uint32_t value)
+{
+	uint32_t old = vdev->status & ~(uint32_t)VIRTIO_STATUS_NEEDS_RESET, fresh;
+
+	if (!value) {
+		do_reset(vdev);
+		return;
+	}
+	/* The device's own bit may come back with the driver's. */
+	value &= ~(uint32_t)VIRTIO_STATUS_NEEDS_RESET;
+	if (value & ~(uint32_t)(STATUS_STEPS | VIRTIO_STATUS_FAILED) || old & ~value ||
+	    old & VIRTIO_STATUS_FAILED || !in_order(value)) {
+		virtio_complain(vdev, "the driver's status 0x%x after 0x%x is no step; ignored",
+				value, old);
+		return;
+	}
+	fresh = value & ~old;
+	if (fresh & VIRTIO_STATUS_FEATURES_OK && !features_good(vdev, vdev->driver)) {
+		virtio_complain(
+			vdev, "the driver's features 0x%llx are refused (0x%llx are offered)",
+			(unsigned long long)vdev->driver, (unsigned long long)vdev->offered);
+		fresh &= ~(uint32_t)(VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
+	}
+	vdev->status |= (uint8_t)fresh;
+	if (fresh & VIRTIO_STATUS_DRIVER_OK) {
+		/* A broken set-up was told silently until now. */
+		if (vdev->status & VIRTIO_STATUS_NEEDS_RESET)
+			needs_reset(vdev);
+		if (running(vdev) && vdev->ops->activate)
+			vdev->ops->activate(vdev);
+	}
+}
+
+/* --- queues ------------------------------------------------------------------------ */
+
+/* May the driver set up queues now? */
+static bool setup_open(const struct virtio_device *vdev)
+{
+	if (!(vdev->status & VIRTIO_STATUS_FEATURES_OK) || vdev->status & VIRTIO_STATUS_FAILED)
+		return false;
+	return !(vdev->status & VIRTIO_STATUS_DRIVER_OK) || virtio_has(vdev, VIRTIO_F_RING_RESET);
+}
+
+struct virtq_layout *virtio_queue_setup(struct virtio_device *vdev, uint32_t index)
+{
+	if (index >= vdev->nr_queues || vdev->queues[index].q.ready || !setup_open(vdev))
+		return NULL;
+	return &vdev->queues[index].setup;
+}
+
+uint16_t virtio_queue_max(const struct virtio_device *vdev, uint32_t index)
+{
+	return index < vdev->nr_queues ? vdev->queues[index].q.max : 0;
+}
+
+bool virtio_queue_ready(const struct virtio_device *vdev, uint32_t index)
+{
+	return index < vdev->nr_queues && vdev->queues[index].q.ready;
+}
+
+static int enable(struct virtq *q, const struct virtq_layout *setup, uint64_t features,
+		  struct error *err)
+{
+	return virtq_enable(q, setup, features & VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC),
+			    features & VIRTIO_BIT(VIRTIO_F_EVENT_IDX), err);
+}
+
+static void stop_queue(struct virtio_device *vdev, struct virtio_queue *vq)
+{
+	drain(vdev, vq);
+	virtq_disable(&vq->q);
+	vq->again = false;
+	vq->told = false;
+}
+
+void virtio_queue_enable(struct virtio_device *vdev, uint32_t index, bool on)
+{
+	struct virtio_queue *vq;
+	struct error err;
+
+	if (index >= vdev->nr_queues)
+		return;
+	vq = &vdev->queues[index];
+	if (!on && vq->q.ready)
+		stop_queue(vdev, vq);
+	if (!on || vq->q.ready || !setup_open(vdev))
+		return;
+	if (enable(&vq->q, &vq->setup, vdev->driver, &err)) {
+		virtio_complain(vdev, "queue %u can't be enabled: %s", index, err.msg);
+		needs_reset(vdev);
+	}
+}
+
+void virtio_queue_reset(struct virtio_device *vdev, uint32_t index)
+{
+	if (index >= vdev->nr_queues || !virtio_has(vdev, VIRTIO_F_RING_RESET) ||
+	    !(vdev->status & VIRTIO_STATUS_FEATURES_OK))
+		return;
+	stop_queue(vdev, &vdev->queues[index]);
+	default_setup(&vdev->queues[index]);
+}
+
+static void run_queue(struct virtio_device *vdev, unsigned int index)
+{
+	struct virtio_queue *vq = &vdev->queues[index];
+
+	if (!running(vdev) || vdev->quiesced || !vq->q.ready || vq->q.broken)
+		return;
+	vq->again = false;
+	virtq_begin(&vq->q);
+	vdev->ops->notify(vdev, index);
+	if (virtq_more(&vq->q)) {
+		vq->again = true;
+		if (vdev->transport)
+			vdev->transport->ops->again(vdev->transport);
+	}
+}
+
+void virtio_queue_notify(struct virtio_device *vdev, uint32_t index)
+{
+	/* What is left of the last pass has its own turn: a notification buys no other. */
+	if (index < vdev->nr_queues && !vdev->queues[index].again)
+		run_queue(vdev, index);
+}
+
+void virtio_device_run(struct virtio_device *vdev)
+{
+	unsigned int i;
+
+	virtio_enter(vdev);
+	for (i = 0; i < vdev->nr_queues; i++)
+		if (vdev->queues[i].again)
+			run_queue(vdev, i);
+	virtio_leave(vdev);
+}
+
+/* --- configuration space -------------------------------------------------------------- */
+
+uint64_t virtio_config_read(struct virtio_device *vdev, uint64_t offset, unsigned int size)
+{
+	uint8_t config[VIRTIO_CONFIG_MAX] = {0};
+	uint64_t value = 0;
+	unsigned int i;
+
+	if (offset >= vdev->ops->config_size || !vdev->ops->config_get)
+		return 0;
+	vdev->ops->config_get(vdev, config);
+	for (i = 0; i < size && offset + i < vdev->ops->config_size; i++)
+		value |= (uint64_t)config[offset + i] << 8 * i;
+	return value;
+}
+
+void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t value,
+			 unsigned int size)
+{
+	uint8_t bytes[sizeof(value)];
+	unsigned int i, len;
+
+	/* The driver writes after it knows which fields there are. */
+	if (offset >= vdev->ops->config_size || !vdev->ops->config_set ||
+	    !(vdev->status & VIRTIO_STATUS_FEATURES_OK) || size > sizeof(bytes))
+		return;
+	len = (unsigned int)min_u64(size, vdev->ops->config_size - offset);
+	for (i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(value >> 8 * i);
+	vdev->ops->config_set(vdev, (uint32_t)offset, bytes, len);
+}
+
+/* --- life cycle ------------------------------------------------------------------------- */
+
+void virtio_device_quiesce(struct virtio_device *vdev)
+{
+	virtio_enter(vdev);
+	vdev->quiesced = true;
+	drain(vdev, NULL);
+	virtio_leave(vdev);
+}
+
+void virtio_device_resume(struct virtio_device *vdev)
+{
+	unsigned int i;
+
+	virtio_enter(vdev);
+	vdev->quiesced = false;
+	/* A notification may have been ignored, or come before the state was saved. */
+	for (i = 0; i < vdev->nr_queues; i++)
+		run_queue(vdev, i);
+	virtio_leave(vdev);
+}
+
+void virtio_device_reset(struct virtio_device *vdev)
+{
+	virtio_enter(vdev);
+	do_reset(vdev);
+	virtio_leave(vdev);
+}
+
+/* --- save and load ------------------------------------------------------------------------- */
+
+/**
+ * struct core_state - what moves, besides the queues and the kind's own
+ */
+struct core_state {
+	uint64_t driver;
+	uint8_t status;
+	uint32_t generation;
+};
+
+static void transfer_core(struct virtio_device *vdev, struct core_state *s, struct xfer *x)
+{
+	uint32_t id = vdev->ops->id, nr = vdev->nr_queues;
+	uint8_t steps;
+
+	xfer_u32(x, &id);
+	xfer_check(x, id == vdev->ops->id, "virtio: another kind of device");
+	xfer_u32(x, &nr);
+	xfer_check(x, nr == vdev->nr_queues, "virtio: another number of queues");
+	xfer_u64(x, &s->driver);
+	xfer_u8(x, &s->status);
+	xfer_u32(x, &s->generation);
+	steps = s->status & STATUS_STEPS;
+	xfer_check(
+		x,
+		!(s->status & ~(STATUS_STEPS | VIRTIO_STATUS_FAILED | VIRTIO_STATUS_NEEDS_RESET)) &&
+			in_order(steps),
+		"virtio: a status no driver can make");
+}
+
+/* One queue; while loading @vq is an initialised scratch queue. */
+static void transfer_queue(struct virtio_queue *vq, const struct core_state *s, struct xfer *x)
+{
+	bool ready = vq->q.ready, broken = vq->q.broken;
+	uint16_t max = vq->q.max;
+	struct error err;
+
+	xfer_u16(x, &max);
+	xfer_check(x, max == vq->q.max, "virtio: another queue size");
+	virtq_transfer_layout(x, &vq->setup);
+	xfer_bool(x, &ready);
+	xfer_bool(x, &broken);
+	xfer_check(x, !broken || ready, "virtio: a broken queue that is not enabled");
+	xfer_check(x, !ready || s->status & VIRTIO_STATUS_FEATURES_OK,
+		   "virtio: a queue enabled before features");
+	if (x->failed || !ready)
+		return;
+	if (x->loading) {
+		if (enable(&vq->q, &vq->setup, s->driver, &err)) {
+			x->failed = true;
+			fail(&x->err, "a virtqueue can't be enabled: %s", err.msg);
+			return;
+		}
+		if (broken)
+			virtq_break(&vq->q, "as it was when it was saved");
+		vq->told = broken;
+	}
+	virtq_transfer_indexes(x, &vq->q);
+}
+
+static void free_scratch(struct virtio_queue *queues, unsigned int nr, void *state)
+{
+	while (nr--)
+		virtq_destroy(&queues[nr].q);
+	free(queues);
+	free(state);
+}
+
+static bool load(struct virtio_device *vdev, struct xfer *x)
+{
+	struct core_state s = {0};
+	struct virtio_queue *queues = calloc(vdev->nr_queues, sizeof(*queues));
+	void *state = calloc(1, vdev->ops->state_size + 1);
+	unsigned int i, nr = 0;
+
+	for (; queues && state && nr < vdev->nr_queues; nr++) {
+		const struct virtq *q = &vdev->queues[nr].q;
+
+		if (virtq_init(&queues[nr].q, q->mem, q->max, q->priv_size))
+			break;
+	}
+	if (nr < vdev->nr_queues) {
+		x->failed = true;
+		fail(&x->err, "%s: out of memory", vdev->name);
+		free_scratch(queues, nr, state);
+		return false;
+	}
+	transfer_core(vdev, &s, x);
+	xfer_check(x, idle(vdev, NULL), "virtio: a device with requests in flight can't be loaded");
+	/* What else the kind wants to know of the features, it checks with its own state. */
+	xfer_check(
+		x,
+		!(s.status & VIRTIO_STATUS_FEATURES_OK) ||
+			(!(s.driver & ~vdev->offered) && s.driver & VIRTIO_BIT(VIRTIO_F_VERSION_1)),
+		"virtio: features that are not offered here");
+	for (i = 0; i < nr; i++)
+		transfer_queue(&queues[i], &s, x);
+	if (vdev->ops->transfer)
+		vdev->ops->transfer(vdev, x, state);
+	if (!xfer_commit(x)) {
+		free_scratch(queues, nr, state);
+		return false;
+	}
+	vdev->driver = s.driver;
+	vdev->status = s.status;
+	vdev->generation = s.generation;
+	if (vdev->ops->state_size)
+		memcpy(vdev->state, state, vdev->ops->state_size);
+	free(state);
+	for (i = 0; i < nr; i++)
+		virtq_destroy(&vdev->queues[i].q);
+	free(vdev->queues);
+	vdev->queues = queues;
+	return true;
+}
+
+bool virtio_device_transfer(struct virtio_device *vdev, struct xfer *x)
+{
+	struct core_state s = {vdev->driver, vdev->status, vdev->generation};
+	unsigned int i;
+
+	if (x->loading)
+		return load(vdev, x);
+	transfer_core(vdev, &s, x);
+	for (i = 0; i < vdev->nr_queues; i++)
+		transfer_queue(&vdev->queues[i], &s, x);
+	if (vdev->ops->transfer)
+		vdev->ops->transfer(vdev, x, vdev->state);
+	return false;
+}
