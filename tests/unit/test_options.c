@@ -160,12 +160,7 @@ END_TEST
 
 /* Every spelling of a value gives the same. */
 static const char *const kernel_lines[] = {
-	"--kernel Image",
-	"--kernel=Image",
-	"-k Image",
-	"-kImage",
-	"-rk Image",
-	"-rbkImage",
+	"--kernel Image", "--kernel=Image", "-k Image", "-kImage", "-rk Image", "-rbkImage",
 };
 
 START_TEST(value_spellings)
