@@ -324,10 +324,13 @@ static int build_memory(struct arch_vm *a, struct error *err)
 {
 	size_t i;
 
-	for (i = 0; i < a->map.nr_ram; i++)
-		if (!memory_add(&a->vm->mem, a->map.ram[i].gpa, a->map.ram[i].size, LAYOUT_ALIGN,
-				err))
+	for (i = 0; i < a->map.nr_ram; i++) {
+		const struct layout_region *r = &a->map.ram[i];
+		uint64_t align = r->size >= GIB ? LAYOUT_ALIGN_GIB : LAYOUT_ALIGN;
+
+		if (!memory_add(&a->vm->mem, r->gpa, r->size, align, err))
 			return -1;
+	}
 	return 0;
 }
 

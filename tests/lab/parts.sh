@@ -68,7 +68,8 @@ tools_list() {
 		;;
 	tools-test)
 		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev \
-			device-tree-compiler clang clang-tidy cppcheck shellcheck zstd xz-utils
+			device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
+			cppcheck shellcheck zstd xz-utils
 		;;
 	tools)
 		tools_list tools-lab

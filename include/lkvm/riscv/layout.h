@@ -14,8 +14,9 @@
 /* Below this, devices; the first region of RAM starts here. */
 #define LAYOUT_RAM_BASE UINT64_C(0x80000000)
 
-/* 2 MiB G-stage mappings form where HVA and GPA agree modulo this. */
+/* 2 MiB G-stage mappings form where HVA and GPA agree modulo this, 1 GiB ones the same. */
 #define LAYOUT_ALIGN (2 * MIB)
+#define LAYOUT_ALIGN_GIB GIB
 
 #define LAYOUT_MIN_RAM (16 * MIB)
 
