@@ -9,6 +9,7 @@
  */
 #include "cmd.h"
 #include "lkvm/riscv/host.h"
+#include "lkvm/riscv/layout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,20 +28,10 @@ static const struct option_spec rows[] = {
 	{.name = NULL},
 };
 
-static const char *satp_name(unsigned int mode)
+/* Kernels that do not tell are not to be taken for ones without paging. */
+static const char *first_stage(const struct host *h)
 {
-	switch (mode) {
-	case 1:
-		return "sv32";
-	case 8:
-		return "sv39";
-	case 9:
-		return "sv48";
-	case 10:
-		return "sv57";
-	default:
-		return "unknown";
-	}
+	return h->satp_mode ? satp_name(h->satp_mode) : "unknown";
 }
 
 /* The widths a guest can have on this host, narrowest first. */
@@ -85,7 +76,7 @@ static void print_text(const struct host *h, const struct utsname *uts)
 	for (i = 0; i < n; i++)
 		printf(" %s (%u bits)%s", hgatp_name(widths[i]), widths[i], i + 1 < n ? "," : "");
 	printf("\n  chosen by %s\n", hgatp_interface_name(h->gstage.interface));
-	printf("first stage: up to %s\n", satp_name(h->satp_mode));
+	printf("first stage: up to %s\n", first_stage(h));
 	printf("interrupt chips: plic (in lkvm)%s\n",
 	       h->aia ? "; the kernel also has aia, which this version does not use" : "");
 	printf("vCPUs: at most %d, %d advised; memslots: %d\n", h->vcpus_max, h->vcpus_advised,
@@ -141,7 +132,7 @@ static void print_json(const struct host *h, const struct utsname *uts)
 		printf("%s{\"name\": \"%s\", \"gpa_bits\": %u}", i ? ", " : "",
 		       hgatp_option(widths[i]), widths[i]);
 	printf("]},\n  \"satp\": \"%s\",\n  \"irqchips\": [\"plic\"],\n  \"kernel_aia\": %s,\n",
-	       satp_name(h->satp_mode), h->aia ? "true" : "false");
+	       first_stage(h), h->aia ? "true" : "false");
 	printf("  \"vcpus\": {\"max\": %d, \"advised\": %d},\n  \"memslots\": %d,\n", h->vcpus_max,
 	       h->vcpus_advised, h->memslots);
 	printf("  \"timebase\": %llu,\n  \"cbom\": %u, \"cboz\": %u, \"cbop\": %u, \"vlenb\": "

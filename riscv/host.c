@@ -16,13 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t get_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int index)
-{
-	unsigned long v = 0;
-
-	return kvm_get_reg(vcpu, reg_long(class, 0, index), &v) ? 0 : v;
-}
-
 static void probe_extensions(const struct kvm_vcpu *vcpu, enum reg_class class,
 			     struct host_ext *ext, unsigned int nr)
 {
@@ -48,14 +41,14 @@ static void probe_vcpu(const struct kvm_vcpu *vcpu, struct host *host)
 	uint64_t *ids;
 
 	kvm_get_reg(vcpu, reg_id(REG_TIMER, 0, TIMER_FREQUENCY, REG_SIZE_U64), &host->timebase);
-	host->satp_mode = (unsigned int)get_long(vcpu, REG_CONFIG, CONFIG_SATP_MODE);
-	host->cbom = (uint32_t)get_long(vcpu, REG_CONFIG, CONFIG_ZICBOM_BLOCK_SIZE);
-	host->cboz = (uint32_t)get_long(vcpu, REG_CONFIG, CONFIG_ZICBOZ_BLOCK_SIZE);
-	host->cbop = (uint32_t)get_long(vcpu, REG_CONFIG, CONFIG_ZICBOP_BLOCK_SIZE);
-	host->vlenb = (uint32_t)get_long(vcpu, REG_VECTOR, VECTOR_VLENB);
-	host->mvendorid = get_long(vcpu, REG_CONFIG, CONFIG_MVENDORID);
-	host->marchid = get_long(vcpu, REG_CONFIG, CONFIG_MARCHID);
-	host->mimpid = get_long(vcpu, REG_CONFIG, CONFIG_MIMPID);
+	host->satp_mode = (unsigned int)reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_SATP_MODE);
+	host->cbom = (uint32_t)reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_ZICBOM_BLOCK_SIZE);
+	host->cboz = (uint32_t)reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_ZICBOZ_BLOCK_SIZE);
+	host->cbop = (uint32_t)reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_ZICBOP_BLOCK_SIZE);
+	host->vlenb = (uint32_t)reg_long_or_zero(vcpu, REG_VECTOR, VECTOR_VLENB);
+	host->mvendorid = reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_MVENDORID);
+	host->marchid = reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_MARCHID);
+	host->mimpid = reg_long_or_zero(vcpu, REG_CONFIG, CONFIG_MIMPID);
 	host->registers = kvm_get_reg_list(vcpu, &ids);
 	if (host->registers < 0)
 		host->registers = -1;

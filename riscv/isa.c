@@ -66,24 +66,6 @@ int isa_ext_by_name(const char *name, size_t len)
 	return -1;
 }
 
-static int get_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int sub,
-		    unsigned int index, uint64_t *value)
-{
-	unsigned long v = 0;
-	int ret = kvm_get_reg(vcpu, reg_long(class, sub, index), &v);
-
-	*value = v;
-	return ret;
-}
-
-static int set_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int sub,
-		    unsigned int index, uint64_t value)
-{
-	unsigned long v = (unsigned long)value;
-
-	return kvm_set_reg(vcpu, reg_long(class, sub, index), &v);
-}
-
 /*
  * Which extensions are on: by the words of enable bits (two ioctls instead of
  * eighty), or one by one where a kernel has no such words.
@@ -95,12 +77,12 @@ static void read_extensions(const struct kvm_vcpu *vcpu, enum reg_class class, u
 	uint64_t word = 0;
 
 	for (i = 0; i < nr; i++) {
-		if (!(i % bits) && get_long(vcpu, class, EXT_MULTI_ENABLE, i / bits, &word))
+		if (!(i % bits) && reg_get_long(vcpu, class, EXT_MULTI_ENABLE, i / bits, &word))
 			break;
 		on[i] = word >> (i % bits) & 1;
 	}
 	for (; i < nr; i++)
-		on[i] = !get_long(vcpu, class, EXT_SINGLE, i, &word) && word;
+		on[i] = !reg_get_long(vcpu, class, EXT_SINGLE, i, &word) && word;
 }
 
 /* Something new in KVM is worth one line to those who look. */
@@ -204,7 +186,7 @@ static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req
 		isa->shown[i] = isa->isa[i] && !hide[i];
 		if (!isa->isa[i] || !hide[i])
 			continue;
-		if (!set_long(vcpu, REG_ISA_EXT, EXT_SINGLE, i, 0)) {
+		if (!reg_set_long(vcpu, REG_ISA_EXT, EXT_SINGLE, i, 0)) {
 			isa->off[i] = true;
 			isa->isa[i] = false;
 		} else if (req->hide_isa[i]) {
@@ -237,7 +219,7 @@ static int decide_sbi(const struct kvm_vcpu *vcpu, const struct isa_request *req
 	for (i = 0; i < SBI_EXT_COUNT; i++) {
 		bool want;
 
-		if (get_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, &now)) {
+		if (reg_get_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, &now)) {
 			isa->sbi[i] = false; /* not in this kernel: nothing to hide either */
 			continue;
 		}
@@ -248,7 +230,7 @@ static int decide_sbi(const struct kvm_vcpu *vcpu, const struct isa_request *req
 		isa->sbi[i] = want;
 		if (want == (bool)now)
 			continue;
-		ret = set_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, want);
+		ret = reg_set_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, want);
 		if (ret)
 			return fail_errno(err, -ret, "KVM will not switch SBI extension %s %s",
 					  sbi_ext_names[i], want ? "on" : "off");
@@ -276,7 +258,7 @@ static int set_ids(const struct kvm_vcpu *vcpu, const struct isa_request *req, s
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
 		if (!ids[i].set)
 			continue;
-		ret = set_long(vcpu, REG_CONFIG, 0, ids[i].index, ids[i].value);
+		ret = reg_set_long(vcpu, REG_CONFIG, 0, ids[i].index, ids[i].value);
 		if (ret)
 			return fail_errno(err, -ret, "--custom-%s: KVM refused 0x%llx", ids[i].name,
 					  (unsigned long long)ids[i].value);
@@ -288,7 +270,7 @@ static uint32_t block_size(const struct kvm_vcpu *vcpu, bool shown, unsigned int
 {
 	uint64_t size;
 
-	if (!shown || get_long(vcpu, REG_CONFIG, 0, index, &size) || size > UINT32_MAX)
+	if (!shown || reg_get_long(vcpu, REG_CONFIG, 0, index, &size) || size > UINT32_MAX)
 		return 0;
 	return (uint32_t)size;
 }
@@ -305,7 +287,7 @@ int isa_decide(const struct kvm_vcpu *vcpu, const struct isa_request *req, bool 
 	if (ret)
 		return fail_errno(err, -ret, "KVM does not tell the frequency of the time CSR");
 	/* 6.4 and older have no such register: all their hosts run Sv39 guests. */
-	if (get_long(vcpu, REG_CONFIG, 0, CONFIG_SATP_MODE, &isa->satp_mode))
+	if (reg_get_long(vcpu, REG_CONFIG, 0, CONFIG_SATP_MODE, &isa->satp_mode))
 		isa->satp_mode = isa->xlen == 64 ? 8 : 1;
 	report_unknown(vcpu, log);
 	read_extensions(vcpu, REG_ISA_EXT, ISA_EXT_COUNT, isa->isa);
@@ -327,7 +309,7 @@ int isa_apply(const struct kvm_vcpu *vcpu, const struct isa_request *req, const 
 	for (i = 0; i < ISA_EXT_COUNT; i++) {
 		if (!isa->off[i])
 			continue;
-		ret = set_long(vcpu, REG_ISA_EXT, EXT_SINGLE, i, 0);
+		ret = reg_set_long(vcpu, REG_ISA_EXT, EXT_SINGLE, i, 0);
 		if (ret)
 			return fail_errno(err, -ret, "KVM will not switch ISA extension %s off",
 					  isa_ext_names[i]);
@@ -335,7 +317,7 @@ int isa_apply(const struct kvm_vcpu *vcpu, const struct isa_request *req, const 
 	for (i = 0; i < SBI_EXT_COUNT; i++) {
 		if (!isa->sbi_set[i])
 			continue;
-		ret = set_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, isa->sbi_value[i]);
+		ret = reg_set_long(vcpu, REG_SBI_EXT, EXT_SINGLE, i, isa->sbi_value[i]);
 		if (ret)
 			return fail_errno(err, -ret, "KVM will not switch SBI extension %s %s",
 					  sbi_ext_names[i], isa->sbi_value[i] ? "on" : "off");

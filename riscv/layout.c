@@ -163,7 +163,7 @@ int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits,
 	return 0;
 }
 
-static const char *satp_name(unsigned int mode)
+const char *satp_name(unsigned int mode)
 {
 	switch (mode) {
 	case 1:
@@ -174,8 +174,10 @@ static const char *satp_name(unsigned int mode)
 		return "sv48";
 	case 10:
 		return "sv57";
-	default:
+	case 0:
 		return "bare";
+	default:
+		return "unknown";
 	}
 }
 

@@ -361,22 +361,6 @@ int arch_build(struct vm *vm, struct error *err)
 
 /* --- vCPUs ------------------------------------------------------------ */
 
-static int set_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int index,
-		    uint64_t value)
-{
-	unsigned long v = (unsigned long)value;
-
-	return kvm_set_reg(vcpu, reg_long(class, 0, index), &v);
-}
-
-static unsigned long get_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int index)
-{
-	unsigned long v = 0;
-
-	kvm_get_reg(vcpu, reg_long(class, 0, index), &v);
-	return v;
-}
-
 /* Cycle, time and instret for user mode: what a guest with a PMU driver ends up with. */
 #define SCOUNTEREN_CY_TM_IR 7
 
@@ -385,7 +369,7 @@ static void open_counters(const struct kvm_vcpu *vcpu)
 	unsigned long now;
 
 	if (!kvm_get_reg(vcpu, reg_long(REG_CSR, 0, CSR_SCOUNTEREN), &now) && !now)
-		set_long(vcpu, REG_CSR, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
+		reg_set_long(vcpu, REG_CSR, 0, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
 }
 
 /* A hart that KVM has reset is on its way through user space. */
@@ -579,11 +563,11 @@ int arch_boot(struct vm *vm, struct error *err)
 	free(fdt);
 
 	/* Linux Documentation/arch/riscv/boot.rst: a0 hart, a1 tree, satp 0, S-mode. */
-	ret = set_long(boot, REG_CORE, CORE_PC, a->layout.entry);
+	ret = reg_set_long(boot, REG_CORE, 0, CORE_PC, a->layout.entry);
 	if (!ret)
-		ret = set_long(boot, REG_CORE, CORE_A0, 0);
+		ret = reg_set_long(boot, REG_CORE, 0, CORE_A0, 0);
 	if (!ret)
-		ret = set_long(boot, REG_CORE, CORE_A1, a->layout.fdt);
+		ret = reg_set_long(boot, REG_CORE, 0, CORE_A1, a->layout.fdt);
 	if (ret)
 		return fail_errno(err, -ret, "KVM refused the boot hart's registers");
 	return 0;
@@ -718,10 +702,12 @@ const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len)
 {
 	const struct kvm_vcpu *k = &vcpu->kvm;
 
-	snprintf(buf, len, "pc 0x%lx ra 0x%lx sp 0x%lx scause 0x%lx stval 0x%lx",
-		 get_long(k, REG_CORE, CORE_PC), get_long(k, REG_CORE, CORE_RA),
-		 get_long(k, REG_CORE, CORE_SP), get_long(k, REG_CSR, CSR_SCAUSE),
-		 get_long(k, REG_CSR, CSR_STVAL));
+	snprintf(buf, len, "pc 0x%llx ra 0x%llx sp 0x%llx scause 0x%llx stval 0x%llx",
+		 (unsigned long long)reg_long_or_zero(k, REG_CORE, CORE_PC),
+		 (unsigned long long)reg_long_or_zero(k, REG_CORE, CORE_RA),
+		 (unsigned long long)reg_long_or_zero(k, REG_CORE, CORE_SP),
+		 (unsigned long long)reg_long_or_zero(k, REG_CSR, CSR_SCAUSE),
+		 (unsigned long long)reg_long_or_zero(k, REG_CSR, CSR_STVAL));
 	return buf;
 }
 

@@ -55,6 +55,11 @@ struct layout {
 int layout_plan(const struct mem_request *mem, size_t nr, unsigned int max_bits, struct layout *out,
 		struct error *err);
 
+/**
+ * satp_name() - "sv39" for a mode as in satp.MODE, "bare" for 0
+ */
+const char *satp_name(unsigned int mode);
+
 enum satp_choice {
 	SATP_AUTO, /* the narrowest whose kernel reaches all RAM */
 	SATP_HOST,

@@ -48,6 +48,41 @@ static inline uint64_t reg_long(enum reg_class class, unsigned int sub, unsigned
 	return reg_id(class, sub, index, REG_SIZE_LONG);
 }
 
+/**
+ * reg_get_long() / reg_set_long() - one register as wide as the host's XLEN
+ *
+ * Return: 0 or -errno; *@value is 0 where it could not be read.
+ */
+static inline int reg_get_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int sub,
+			       unsigned int index, uint64_t *value)
+{
+	unsigned long v = 0;
+	int ret = kvm_get_reg(vcpu, reg_long(class, sub, index), &v);
+
+	*value = ret ? 0 : v;
+	return ret;
+}
+
+static inline int reg_set_long(const struct kvm_vcpu *vcpu, enum reg_class class, unsigned int sub,
+			       unsigned int index, uint64_t value)
+{
+	unsigned long v = (unsigned long)value;
+
+	return kvm_set_reg(vcpu, reg_long(class, sub, index), &v);
+}
+
+/**
+ * reg_long_or_zero() - for a report: what can't be read counts as 0
+ */
+static inline uint64_t reg_long_or_zero(const struct kvm_vcpu *vcpu, enum reg_class class,
+					unsigned int index)
+{
+	uint64_t value;
+
+	reg_get_long(vcpu, class, 0, index, &value);
+	return value;
+}
+
 static inline enum reg_class reg_class_of(uint64_t id)
 {
 	return (enum reg_class)(id >> 24 & 0xff);
