@@ -14,6 +14,7 @@
 #include "lkvm/control.h"
 #include "lkvm/process.h"
 #include "lkvm/riscv/config.h"
+#include "lkvm/virtio/kind.h"
 #include "lkvm/vm.h"
 
 #include <stdio.h>
@@ -200,14 +201,37 @@ static int set_on_reboot(void *target, const struct option_spec *opt, const char
 	return 0;
 }
 
-static int set_network(void *target, const struct option_spec *opt, const char *value, bool on,
-		       struct error *err)
+static int set_transport(void *target, const struct option_spec *opt, const char *value, bool on,
+			 struct error *err)
 {
-	(void)target;
+	static const char *const words[] = {"auto", "mmio", "pci", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "auto, mmio, pci", err);
+
 	(void)opt;
 	(void)on;
-	if (strcmp(value, "mode=none") && strcmp(value, "none"))
-		return fail(err, "this version has no network device: only mode=none");
+	if (i < 0)
+		return -1;
+	o->vm.transport = (enum transport_choice)i;
+	return 0;
+}
+
+/* A virtio device: which kind is told by the row's offset. */
+static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
+		      struct error *err)
+{
+	const struct virtio_kind *kind = virtio_kinds[opt->offset];
+	struct run_options *o = target;
+	size_t i;
+
+	(void)on;
+	for (i = 0; i < o->vm.nr_virtio; i++)
+		if (kind->single && o->vm.virtio[i].kind == kind)
+			return fail(err, "a VM has one of these at most");
+	if (o->vm.nr_virtio == ARRAY_SIZE(o->vm.virtio))
+		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->vm.virtio));
+	o->vm.virtio[o->vm.nr_virtio++] =
+		(struct virtio_request){.kind = kind, .text = value ? value : ""};
 	return 0;
 }
 
@@ -317,7 +341,8 @@ static const struct option_spec run_rows[] = {
 	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, set_id, 2, false, false},
 	{"console", 0, "KIND", "what standard input and output are: serial, hv", "Devices",
 	 set_console, 0, false, false},
-	{"network", 'n', "MODE", "network device: mode=none", NULL, set_network, 0, false, false},
+	{"virtio-transport", 0, "KIND", "what virtio devices sit behind: auto, mmio, pci", NULL,
+	 set_transport, 0, false, false},
 	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", set_name, 0, false,
 	 false},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL, set_timeout,
@@ -332,21 +357,45 @@ static const struct option_spec run_rows[] = {
 	 false, false},
 };
 
+/* Rows of virtio devices come behind this one. */
+#define VIRTIO_ROWS_BEHIND "virtio-transport"
+#define MAX_VIRTIO_ROWS 32
+
 struct run_table {
 	struct option_table table;
-	struct option_spec rows[ARRAY_SIZE(run_rows) + ISA_EXT_COUNT + SBI_EXT_COUNT + 1];
+	struct option_spec
+		rows[ARRAY_SIZE(run_rows) + MAX_VIRTIO_ROWS + ISA_EXT_COUNT + SBI_EXT_COUNT + 1];
 	char names[ISA_EXT_COUNT + SBI_EXT_COUNT][32];
 };
+
+/* Rows for all kinds of virtio device, from @row on; returns the next one. */
+static size_t add_virtio_rows(struct run_table *t, size_t row)
+{
+	size_t i;
+
+	for (i = 0; virtio_kinds[i] && i < MAX_VIRTIO_ROWS; i++)
+		t->rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
+						      .letter = virtio_kinds[i]->letter,
+						      .arg = virtio_kinds[i]->arg,
+						      .help = virtio_kinds[i]->help,
+						      .set = add_virtio,
+						      .offset = i};
+	return row;
+}
 
 static struct run_table *make_table(void)
 {
 	struct run_table *t = calloc(1, sizeof(*t));
-	size_t row = ARRAY_SIZE(run_rows), name = 0;
+	size_t row = 0, name = 0;
 	unsigned int i;
 
 	if (!t)
 		return NULL;
-	memcpy(t->rows, run_rows, sizeof(run_rows));
+	for (i = 0; i < ARRAY_SIZE(run_rows); i++) {
+		t->rows[row++] = run_rows[i];
+		if (!strcmp(run_rows[i].name, VIRTIO_ROWS_BEHIND))
+			row = add_virtio_rows(t, row);
+	}
 	for (i = 0; i < ISA_EXT_COUNT; i++, row++, name++) {
 		snprintf(t->names[name], sizeof(t->names[name]), "disable-%s", isa_ext_name(i));
 		t->rows[row] = (struct option_spec){

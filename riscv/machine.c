@@ -10,6 +10,7 @@
  *   0x00101000  RTC
  *   0x0c000000  PLIC
  *   0x10000000  serial port
+ *   0x10001000  virtio-mmio windows, one for each device asked for (virtio.c)
  *   0x80000000  RAM, upwards
  *
  * The places below RAM are where QEMU's virt machine has the same devices, so
@@ -112,8 +113,14 @@ static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_node_end(b);
 }
 
-static void describe_irq(struct fdt_builder *b, uint32_t irq)
+struct irq_line machine_irq(const struct arch_vm *a, uint32_t source)
 {
+	return (struct irq_line){a->plic ? plic_chip(a->plic) : NULL, source};
+}
+
+void machine_describe_irq(struct fdt_builder *b, const struct arch_vm *a, uint32_t irq)
+{
+	(void)a;
 	fdt_prop_u32(b, "interrupt-parent", FDT_PHANDLE_IRQCHIP);
 	fdt_prop_u32(b, "interrupts", irq);
 }
@@ -121,13 +128,12 @@ static void describe_irq(struct fdt_builder *b, uint32_t irq)
 static void describe_serial(struct fdt_builder *b, const struct arch_vm *a,
 			    const struct machine_device *d)
 {
-	(void)a;
 	fdt_node_begin_at(b, "serial", d->base);
 	fdt_prop_string(b, "compatible", "ns16550a");
 	fdt_prop_reg(b, d->base, d->size);
 	fdt_prop_u32(b, "clock-frequency", SERIAL_CLOCK);
 	fdt_prop_u32(b, "current-speed", 115200);
-	describe_irq(b, d->irq);
+	machine_describe_irq(b, a, d->irq);
 	fdt_node_end(b);
 }
 
@@ -196,17 +202,15 @@ static struct device *build_rtc(struct arch_vm *a, struct irq_line irq, struct e
 static void describe_rtc(struct fdt_builder *b, const struct arch_vm *a,
 			 const struct machine_device *d)
 {
-	(void)a;
 	fdt_node_begin_at(b, "rtc", d->base);
 	fdt_prop_string(b, "compatible", "google,goldfish-rtc");
 	fdt_prop_reg(b, d->base, d->size);
-	describe_irq(b, d->irq);
+	machine_describe_irq(b, a, d->irq);
 	fdt_node_end(b);
 }
 
 /* The machine. */
 static const struct machine_row {
-	const char *name;
 	gpa_t base;
 	uint64_t size;
 	uint32_t irq;
@@ -215,10 +219,10 @@ static const struct machine_row {
 			 const struct machine_device *d);
 	const struct mmio_ops *ops;
 } machine_rows[] = {
-	{"PLIC", MAP_PLIC, PLIC_WINDOW, 0, build_plic, describe_plic, &plic_ops},
-	{"serial port", MAP_SERIAL, SERIAL_WINDOW, IRQ_SERIAL, machine_console_build,
-	 describe_serial, &serial_ops},
-	{"RTC", MAP_RTC, RTC_WINDOW, IRQ_RTC, build_rtc, describe_rtc, &rtc_ops},
+	{MAP_PLIC, PLIC_WINDOW, 0, build_plic, describe_plic, &plic_ops},
+	{MAP_SERIAL, SERIAL_WINDOW, IRQ_SERIAL, machine_console_build, describe_serial,
+	 &serial_ops},
+	{MAP_RTC, RTC_WINDOW, IRQ_RTC, build_rtc, describe_rtc, &rtc_ops},
 };
 
 static const struct fdt_alias aliases[] = {
@@ -226,38 +230,60 @@ static const struct fdt_alias aliases[] = {
 	{"rtc0", "/soc/rtc@101000"},
 };
 
+int machine_add(struct arch_vm *a, const struct machine_device *row, const struct mmio_ops *ops,
+		void *opaque, struct error *err)
+{
+	struct mmio_region region = {.name = row->device->name,
+				     .base = row->base,
+				     .size = row->size,
+				     .ops = ops,
+				     .dev = opaque};
+	int ret;
+
+	if (a->nr_devices == ARRAY_SIZE(a->devices))
+		return fail(err, "%s: a machine has at most %zu devices", row->device->name,
+			    ARRAY_SIZE(a->devices));
+	ret = bus_add(&a->vm->bus, &region);
+	if (ret)
+		return fail_errno(err, -ret, "%s does not fit at 0x%llx", row->device->name,
+				  (unsigned long long)row->base);
+	a->devices[a->nr_devices++] = *row;
+	return 0;
+}
+
 static int build_devices(struct arch_vm *a, struct error *err)
 {
 	size_t i;
-	int ret;
 
 	for (i = 0; i < ARRAY_SIZE(machine_rows); i++) {
 		const struct machine_row *row = &machine_rows[i];
-		struct irq_line irq = {a->plic ? plic_chip(a->plic) : NULL, row->irq};
-		struct machine_device *d = &a->devices[a->nr_devices];
+		struct machine_device d = {
+			.device = row->build(a, machine_irq(a, row->irq), err),
+			.describe = row->describe,
+			.base = row->base,
+			.size = row->size,
+			.irq = row->irq,
+		};
 
-		d->device = row->build(a, irq, err);
-		if (!d->device)
+		if (!d.device)
 			return -1;
-		d->describe = row->describe;
-		d->base = row->base;
-		d->size = row->size;
-		d->irq = row->irq;
-		a->nr_devices++;
 		/* The device struct is the first member of what the ops take. */
-		ret = bus_add(&a->vm->bus, &(struct mmio_region){.name = row->name,
-								 .base = row->base,
-								 .size = row->size,
-								 .ops = row->ops,
-								 .dev = d->device});
-		if (ret)
-			return fail_errno(err, -ret, "the %s does not fit at 0x%llx", row->name,
-					  (unsigned long long)row->base);
+		if (machine_add(a, &d, row->ops, d.device, err)) {
+			d.device->ops->destroy(d.device);
+			return -1;
+		}
 	}
-	for (i = 0; i < a->nr_devices; i++) {
-		const struct device_ops *ops = a->devices[i].device->ops;
+	return machine_virtio_build(a, err);
+}
 
-		if (ops->activate && ops->activate(a->devices[i].device, err))
+static int activate_devices(struct arch_vm *a, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < a->nr_devices; i++) {
+		struct device *d = a->devices[i].device;
+
+		if (d->ops->activate && d->ops->activate(d, err))
 			return -1;
 	}
 	return 0;
@@ -575,6 +601,8 @@ int arch_boot(struct vm *vm, struct error *err)
 
 int arch_start(struct vm *vm, struct error *err)
 {
+	if (activate_devices(vm->arch, err))
+		return -1;
 	return machine_console_connect(vm->arch, err);
 }
 
@@ -609,6 +637,7 @@ void arch_destroy(struct vm *vm)
 		bus_remove(&vm->bus, a->devices[a->nr_devices].base);
 		device->ops->destroy(device);
 	}
+	machine_virtio_finish(a);
 	if (a->kernel.fd >= 0)
 		close(a->kernel.fd);
 	if (a->initrd.fd >= 0)

@@ -18,9 +18,11 @@
 #include "lkvm/riscv/sbi.h"
 #include "lkvm/vm.h"
 
-#define MACHINE_MAX_DEVICES 64
+#define MACHINE_MAX_DEVICES 80
 
 struct arch_vm;
+struct machine_virtio;
+struct virtio_device;
 
 /**
  * struct machine_device - one row of the machine, with what was built from it
@@ -74,6 +76,7 @@ struct machine_console {
  * @satp_mode: the widest first-stage mode the guest is told of
  * @kernel, @initrd: opened when the VM was created, read again at each reset
  * @devices: the machine's table, in order
+ * @virtio, @nr_virtio: those of them that are virtio devices (virtio.c)
  * @bootargs: the kernel command line that results, or NULL
  * @isa: decided on the first vCPU, once
  * @wake_check: looks for a reason to end a suspend at once
@@ -89,6 +92,8 @@ struct arch_vm {
 	bool firmware;
 	struct machine_device devices[MACHINE_MAX_DEVICES];
 	size_t nr_devices;
+	struct machine_virtio *virtio;
+	size_t nr_virtio;
 	struct plic *plic;
 	struct rtc *rtc;
 	struct loop_timer rtc_timer;
@@ -103,6 +108,34 @@ struct arch_vm {
 	struct ratelimit interrupt_rl;
 	bool dumped;
 };
+
+/**
+ * machine_irq() - the wire to interrupt source @source of the machine's chip
+ */
+struct irq_line machine_irq(const struct arch_vm *a, uint32_t source);
+
+/**
+ * machine_describe_irq() - the interrupt properties of a node whose source is @irq
+ */
+void machine_describe_irq(struct fdt_builder *b, const struct arch_vm *a, uint32_t irq);
+
+/**
+ * machine_add() - one more row for the machine: on the bus, in the life cycle
+ * @row: copied; @ops, @opaque: what answers in its window
+ *
+ * Return: 0, or -1 with @err set; then the device stays the caller's.
+ */
+int machine_add(struct arch_vm *a, const struct machine_device *row, const struct mmio_ops *ops,
+		void *opaque, struct error *err);
+
+/**
+ * machine_virtio_build() - the virtio devices that were asked for
+ * machine_virtio_finish() - what must end before the devices are destroyed
+ * machine_virtio_find() - by name ("disk0"), or NULL
+ */
+int machine_virtio_build(struct arch_vm *a, struct error *err);
+void machine_virtio_finish(struct arch_vm *a);
+struct virtio_device *machine_virtio_find(struct arch_vm *a, const char *name);
 
 /**
  * machine_console_build() - the serial port, the SBI console, and their way out

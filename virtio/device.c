@@ -27,6 +27,12 @@
  * completions come in (virtio_enter_device()), and transports wait
  * (virtio_enter()).
  *
+ * Queues served elsewhere. A device may hand queues over to somebody else (the
+ * kernel's vhost, a vhost-user back end) while it runs: then the core touches their
+ * rings no more, passes notifications on, and takes the queues back before anything
+ * that needs them at rest. All that was taken from the ring has been given back by
+ * then, so one index says where both rings stand.
+ *
  * Thread and lock: one mutex, see include/lkvm/virtio/device.h. What is saved:
  * status, features, generation, the layout and the indexes of each queue, and what
  * the kind of device adds. A loaded state goes through the checks that the
@@ -100,6 +106,9 @@ int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_op
 	vdev->mem = mem;
 	vdev->log = log;
 	vdev->offered = features | VIRTIO_CORE_FEATURES;
+	/* Who serves queues elsewhere starts and stops all of them together. */
+	if (ops->halt)
+		vdev->offered &= ~VIRTIO_BIT(VIRTIO_F_RING_RESET);
 	vdev->nr_queues = nr_queues;
 	vdev->state = state;
 	return 0;
@@ -169,12 +178,38 @@ static void drain(struct virtio_device *vdev, const struct virtio_queue *only)
 	pthread_cond_broadcast(&vdev->changed);
 }
 
+/* --- running -------------------------------------------------------------------- */
+
+static bool running(const struct virtio_device *vdev)
+{
+	return vdev->status & VIRTIO_STATUS_DRIVER_OK && !(vdev->status & VIRTIO_STATUS_FAILED);
+}
+
+static void go(struct virtio_device *vdev)
+{
+	if (vdev->going || vdev->quiesced || !running(vdev))
+		return;
+	vdev->going = true;
+	if (vdev->ops->go)
+		vdev->ops->go(vdev);
+}
+
+static void halt(struct virtio_device *vdev)
+{
+	if (!vdev->going)
+		return;
+	vdev->going = false;
+	if (vdev->ops->halt)
+		vdev->ops->halt(vdev);
+}
+
 void virtio_device_fini(struct virtio_device *vdev)
 {
 	unsigned int i;
 
 	virtio_enter(vdev);
 	vdev->quiesced = true;
+	halt(vdev);
 	drain(vdev, NULL);
 	pthread_mutex_unlock(&vdev->lock);
 	for (i = 0; i < vdev->nr_queues; i++)
@@ -214,6 +249,23 @@ void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req)
 	ended(vdev);
 }
 
+uint16_t virtio_hand_over(struct virtio_device *vdev, unsigned int index,
+			  struct virtq_layout *layout)
+{
+	return virtq_hand_over(&vdev->queues[index].q, layout);
+}
+
+void virtio_take_back(struct virtio_device *vdev, unsigned int index, uint16_t next)
+{
+	virtq_take_back(&vdev->queues[index].q, next);
+}
+
+void virtio_signal(struct virtio_device *vdev, unsigned int index)
+{
+	if (vdev->queues[index].q.ready && vdev->transport)
+		vdev->transport->ops->used(vdev->transport, index);
+}
+
 void virtio_config_changed(struct virtio_device *vdev)
 {
 	vdev->generation++;
@@ -222,11 +274,6 @@ void virtio_config_changed(struct virtio_device *vdev)
 }
 
 /* --- status, features ------------------------------------------------------------ */
-
-static bool running(const struct virtio_device *vdev)
-{
-	return vdev->status & VIRTIO_STATUS_DRIVER_OK && !(vdev->status & VIRTIO_STATUS_FAILED);
-}
 
 static bool features_good(struct virtio_device *vdev, uint64_t features)
 {
@@ -252,6 +299,7 @@ static void do_reset(struct virtio_device *vdev)
 {
 	unsigned int i;
 
+	halt(vdev);
 	drain(vdev, NULL);
 	for (i = 0; i < vdev->nr_queues; i++) {
 		virtq_disable(&vdev->queues[i].q);
@@ -299,13 +347,12 @@ void virtio_set_status(struct virtio_device *vdev, uint32_t value)
 		fresh &= ~(uint32_t)(VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
 	}
 	vdev->status |= (uint8_t)fresh;
-	if (fresh & VIRTIO_STATUS_DRIVER_OK) {
-		/* A broken set-up was told silently until now. */
-		if (vdev->status & VIRTIO_STATUS_NEEDS_RESET)
-			needs_reset(vdev);
-		if (running(vdev) && vdev->ops->activate)
-			vdev->ops->activate(vdev);
-	}
+	if (fresh & VIRTIO_STATUS_FAILED)
+		halt(vdev);
+	/* A broken set-up was told silently until now. */
+	if (fresh & VIRTIO_STATUS_DRIVER_OK && vdev->status & VIRTIO_STATUS_NEEDS_RESET)
+		needs_reset(vdev);
+	go(vdev);
 }
 
 /* --- queues ------------------------------------------------------------------------ */
@@ -344,10 +391,13 @@ static int enable(struct virtq *q, const struct virtq_layout *setup, uint64_t fe
 
 static void stop_queue(struct virtio_device *vdev, struct virtio_queue *vq)
 {
+	if (vq->q.away)
+		halt(vdev);
 	drain(vdev, vq);
 	virtq_disable(&vq->q);
 	vq->again = false;
 	vq->told = false;
+	go(vdev);
 }
 
 void virtio_queue_enable(struct virtio_device *vdev, uint32_t index, bool on)
@@ -384,6 +434,10 @@ static void run_queue(struct virtio_device *vdev, unsigned int index)
 	if (!running(vdev) || vdev->quiesced || !vq->q.ready || vq->q.broken)
 		return;
 	vq->again = false;
+	if (vq->q.away) {
+		vdev->ops->notify(vdev, index);
+		return;
+	}
 	virtq_begin(&vq->q);
 	vdev->ops->notify(vdev, index);
 	if (virtq_more(&vq->q)) {
@@ -445,10 +499,16 @@ void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t v
 
 /* --- life cycle ------------------------------------------------------------------------- */
 
+int virtio_device_start(struct virtio_device *vdev, struct error *err)
+{
+	return vdev->ops->start ? vdev->ops->start(vdev, err) : 0;
+}
+
 void virtio_device_quiesce(struct virtio_device *vdev)
 {
 	virtio_enter(vdev);
 	vdev->quiesced = true;
+	halt(vdev);
 	drain(vdev, NULL);
 	virtio_leave(vdev);
 }
@@ -459,6 +519,7 @@ void virtio_device_resume(struct virtio_device *vdev)
 
 	virtio_enter(vdev);
 	vdev->quiesced = false;
+	go(vdev);
 	/* A notification may have been ignored, or come before the state was saved. */
 	for (i = 0; i < vdev->nr_queues; i++)
 		run_queue(vdev, i);

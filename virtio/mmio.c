@@ -309,6 +309,11 @@ const struct mmio_ops virtio_mmio_ops = {
 
 /* --- life cycle --------------------------------------------------------------------- */
 
+static int mmio_activate(struct device *dev, struct error *err)
+{
+	return virtio_device_start(container_of(dev, struct virtio_mmio, dev)->vdev, err);
+}
+
 static void mmio_quiesce(struct device *dev)
 {
 	virtio_device_quiesce(container_of(dev, struct virtio_mmio, dev)->vdev);
@@ -359,6 +364,7 @@ static void mmio_destroy(struct device *dev)
 
 static const struct device_ops mmio_device_ops = {
 	.kind = "virtio-mmio",
+	.activate = mmio_activate,
 	.quiesce = mmio_quiesce,
 	.resume = mmio_resume,
 	.transfer = mmio_transfer,

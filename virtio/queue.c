@@ -447,7 +447,7 @@ struct virtq_request *virtq_pop(struct virtq *q)
 	const char *why;
 	uint16_t head;
 
-	if (!q->ready || q->broken || !available(q))
+	if (!q->ready || q->away || q->broken || !available(q))
 		return NULL;
 	if (!q->budget) {
 		q->more = true;
@@ -508,7 +508,7 @@ bool virtq_should_signal(struct virtq *q)
 {
 	uint16_t last = q->signalled, event;
 
-	if (!q->ready || q->broken || last == q->used_idx)
+	if (!q->ready || q->away || q->broken || last == q->used_idx)
 		return false;
 	full_barrier();
 	q->signalled = q->used_idx;
@@ -517,6 +517,21 @@ bool virtq_should_signal(struct virtq *q)
 	/* Did an entry at the index the driver named come with those since the last time? */
 	event = load16(&q->avail[AVAIL_RING + q->layout.num]);
 	return (uint16_t)(event - last) < (uint16_t)(q->used_idx - last);
+}
+
+uint16_t virtq_hand_over(struct virtq *q, struct virtq_layout *layout)
+{
+	q->away = true;
+	*layout = q->layout;
+	return q->last_avail;
+}
+
+void virtq_take_back(struct virtq *q, uint16_t next)
+{
+	q->away = false;
+	q->last_avail = next;
+	q->used_idx = next;
+	q->signalled = next;
 }
 
 void virtq_transfer_layout(struct xfer *x, struct virtq_layout *layout)

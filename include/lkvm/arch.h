@@ -71,6 +71,14 @@ const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len);
 const char *arch_run_error(int errnum);
 
 /**
+ * arch_device_command() - a user's command for one device (loop thread)
+ * @name: of the device ("disk0"); @words: the command with its arguments
+ * @reply: one line, may become empty
+ */
+int arch_device_command(struct vm *vm, const char *name, const char *words, char *reply, size_t len,
+			struct error *err);
+
+/**
  * arch_print_plan() - the resolved layout and interrupts, for --dry-run
  */
 void arch_print_plan(struct vm *vm, FILE *out);

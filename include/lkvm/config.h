@@ -11,6 +11,7 @@
 #include "lkvm/util.h"
 
 struct arch_config;
+struct virtio_kind;
 
 /**
  * struct mem_request - one -m option
@@ -29,6 +30,25 @@ enum console_kind {
 	CONSOLE_SBI,	/* the firmware console ("hv") */
 };
 
+/* Virtio devices of one VM. */
+#define VM_MAX_VIRTIO 64
+
+/**
+ * struct virtio_request - one virtio device, as asked for
+ * @kind: which option
+ * @text: its value, as the user wrote it; "" for a flag
+ */
+struct virtio_request {
+	const struct virtio_kind *kind;
+	const char *text;
+};
+
+enum transport_choice {
+	TRANSPORT_AUTO, /* the machine knows best */
+	TRANSPORT_MMIO,
+	TRANSPORT_PCI,
+};
+
 /**
  * struct vm_config - a VM, as asked for
  * @name: unique among this user's VMs
@@ -39,6 +59,8 @@ enum console_kind {
  * @mem, @nr_mem: RAM
  * @console: which console @console_in and @console_out are connected to
  * @console_in, @console_out: descriptors, -1 for none
+ * @virtio, @nr_virtio: virtio devices, in the order asked for
+ * @transport: what they sit behind
  * @timeout_s: end the VM after this many seconds; 0: never
  * @exit_on_reset: a guest's reset ends the VM instead of restarting it
  * @dump_dtb: file that receives the device tree, or NULL
@@ -55,6 +77,9 @@ struct vm_config {
 	size_t nr_mem;
 	enum console_kind console;
 	int console_in, console_out;
+	struct virtio_request virtio[VM_MAX_VIRTIO];
+	size_t nr_virtio;
+	enum transport_choice transport;
 	unsigned int timeout_s;
 	bool exit_on_reset;
 	const char *dump_dtb;

@@ -62,15 +62,26 @@ struct virtio_transport;
  *             VERSION_1): is that possible?
  * @config_get: fill in the whole space (zeroed before)
  * @config_set: the driver wrote @len bytes at @offset, inside the space
- * @activate: DRIVER_OK was set
+ * @start: the guest is about to run for the first time: start helpers, connect them.
+ *         May still change what is offered. Not called for a VM that is only shown.
+ *         Outside. 0, or -1 with @err set.
+ * @go: the device runs from here: DRIVER_OK was set, or it was quiesced and goes on.
+ *      Whoever hands queues to someone else (virtio_hand_over()) does it here.
+ * @halt: the device ceases to run (reset, quiesce, a queue stopped, FAILED): stop
+ *        whoever serves queues that were handed over, and take them back
+ *        (virtio_take_back()). A device with this operation offers no RING_RESET.
  * @notify: look at queue @index: it is ready and may hold requests. Called for the
  *          driver's notifications, after a resume, and where the last pass ended
- *          early.
+ *          early. For a queue that was handed over: tell who serves it.
  * @drain: requests in flight shall end soon: what waits for the outside world is
  *         cancelled (virtio_cancel()). Then the core waits until none is in flight.
  *         So completions come from a worker thread, never from the loop's.
  * @reset: nothing is in flight, no queue is enabled: forget what the driver said
  * @transfer: walk over the copy of the state at @state (see xfer.h)
+ * @obstacle: why the state can't be saved now, or NULL where it can
+ * @command: a user's command for this device ("resize"); @words is what follows the
+ *           device's name. Outside, loop's thread. Fills in @reply (one line, may stay
+ *           empty) and returns 0, or -1 with @err set.
  * @destroy: free everything, after virtio_device_fini()
  */
 struct virtio_device_ops {
@@ -82,11 +93,16 @@ struct virtio_device_ops {
 	void (*config_get)(struct virtio_device *vdev, uint8_t *config);
 	void (*config_set)(struct virtio_device *vdev, uint32_t offset, const uint8_t *bytes,
 			   uint32_t len);
-	void (*activate)(struct virtio_device *vdev);
+	int (*start)(struct virtio_device *vdev, struct error *err);
+	void (*go)(struct virtio_device *vdev);
+	void (*halt)(struct virtio_device *vdev);
 	void (*notify)(struct virtio_device *vdev, unsigned int index);
 	void (*drain)(struct virtio_device *vdev);
 	void (*reset)(struct virtio_device *vdev);
 	void (*transfer)(struct virtio_device *vdev, struct xfer *x, void *state);
+	const char *(*obstacle)(struct virtio_device *vdev);
+	int (*command)(struct virtio_device *vdev, const char *words, char *reply, size_t len,
+		       struct error *err);
 	void (*destroy)(struct virtio_device *vdev);
 };
 
@@ -145,7 +161,7 @@ struct virtio_device {
 	/* private */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a request or a drain ended */
-	bool draining, quiesced;
+	bool draining, quiesced, going;
 	unsigned int nr_queues;
 	struct virtio_queue *queues;
 };
@@ -198,6 +214,28 @@ bool virtio_has(const struct virtio_device *vdev, unsigned int bit);
  */
 void virtio_complete(struct virtio_device *vdev, struct virtq_request *req);
 void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req);
+
+/**
+ * virtio_hand_over() - queue @index is served by somebody else (vhost) from now
+ * @layout: where it is: checked and frozen
+ *
+ * Return: the index in the available ring at which to start. The core touches the
+ * rings no more, and virtq_pop() gives nothing, until virtio_take_back().
+ */
+uint16_t virtio_hand_over(struct virtio_device *vdev, unsigned int index,
+			  struct virtq_layout *layout);
+
+/**
+ * virtio_take_back() - nobody else serves queue @index any more
+ * @next: index in the available ring of the first request that was not taken; all
+ *        before it have been given back
+ */
+void virtio_take_back(struct virtio_device *vdev, unsigned int index, uint16_t next);
+
+/**
+ * virtio_signal() - who serves queue @index says that the driver shall be interrupted
+ */
+void virtio_signal(struct virtio_device *vdev, unsigned int index);
 
 /**
  * virtio_config_changed() - the driver shall read the configuration space again
@@ -272,6 +310,11 @@ void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t v
  * virtio_device_run() - go on where a pass ended early (loop's thread, after @again)
  */
 void virtio_device_run(struct virtio_device *vdev);
+
+/**
+ * virtio_device_start() - the start operation (from the transport's activate)
+ */
+int virtio_device_start(struct virtio_device *vdev, struct error *err);
 
 /**
  * virtio_device_quiesce() / virtio_device_resume() - see device.h

@@ -64,12 +64,13 @@ struct virtq_request {
  * struct virtq - a queue; all fields but @max, @ready and @broken are private
  * @max: most entries the driver may ask for
  * @ready: enabled by the driver
+ * @away: somebody else serves it: the rings are not touched
  * @broken: the driver broke a rule: nothing is taken or given back any more
  * @why: which rule, for a message
  */
 struct virtq {
 	uint16_t max;
-	bool ready, broken;
+	bool ready, away, broken;
 	const char *why;
 
 	struct guest_memory *mem;
@@ -169,6 +170,19 @@ bool virtq_should_signal(struct virtq *q);
  * @why: a string that stays
  */
 void virtq_break(struct virtq *q, const char *why);
+
+/**
+ * virtq_hand_over() - somebody else serves the queue from now, which is ready
+ * @layout: where the rings are
+ *
+ * Nothing is in flight. Return: index in the available ring of the next request.
+ */
+uint16_t virtq_hand_over(struct virtq *q, struct virtq_layout *layout);
+
+/**
+ * virtq_take_back() - nobody else serves it any more; all before index @next is done
+ */
+void virtq_take_back(struct virtq *q, uint16_t next);
 
 /**
  * virtq_priv() - the device's own bytes of @req, zeroed by virtq_pop()

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kinds of virtio device that a VM can be given: how each is spelled as an
+ * option, and how one is made from the option's text. virtio/kinds.c lists them
+ * all; a new kind costs its own file and one line there.
+ *
+ * The text is kept as the user wrote it and taken apart when the VM is built, so a
+ * command line, a configuration file and a restore ask for a device in the same
+ * words.
+ */
+#ifndef LKVM_VIRTIO_KIND_H
+#define LKVM_VIRTIO_KIND_H
+
+#include "lkvm/loop.h"
+#include "lkvm/virtio/device.h"
+
+/**
+ * struct virtio_world - what a device is built from, and lives in
+ * @name: the device's own, unique in its VM ("disk0"); outlives the device
+ * @mem: guest memory: RAM is there, nothing is in it yet
+ * @loop: the VM's; outlives the device
+ * @nr_vcpus: how many there are, for the number of queues
+ * @vm_name: what the VM is called, for files that are named after it
+ * @dry_run: the device is built to be shown only: change nothing outside
+ * @place: find and map guest addresses for a device's own memory (pmem): @size bytes
+ *         of @fd from offset 0, shared, a memslot of its own, which is not RAM. Only
+ *         while the device is built. Returns the address, or 0 with @err set.
+ * @opaque: for @place
+ */
+struct virtio_world {
+	const char *name;
+	struct guest_memory *mem;
+	struct loop *loop;
+	struct log *log;
+	unsigned int nr_vcpus;
+	const char *vm_name;
+	bool dry_run;
+	gpa_t (*place)(void *opaque, int fd, uint64_t size, bool read_only, struct error *err);
+	void *opaque;
+};
+
+/**
+ * struct virtio_kind - one way to ask for a device
+ * @option: long option, without dashes; @letter: short one, or 0
+ * @arg: what its value is called in help; NULL: the option is a flag
+ * @help: one sentence for help
+ * @prefix: devices are called @prefix with a number behind it
+ * @single: a VM has at most one
+ * @build: a device from @text ("" for a flag): files are opened here, helpers are
+ *         started by the device's start operation. Returns NULL with @err set, in
+ *         which the option's name need not be said. *@vdev stays NULL with 0 returned
+ *         where @text asks for no device ("mode=none").
+ */
+struct virtio_kind {
+	const char *option;
+	char letter;
+	const char *arg;
+	const char *help;
+	const char *prefix;
+	bool single;
+	int (*build)(const struct virtio_world *world, const char *text,
+		     struct virtio_device **vdev, struct error *err);
+};
+
+/* All of them, in the order of help; ended by NULL. */
+extern const struct virtio_kind *const virtio_kinds[];
+
+#endif /* LKVM_VIRTIO_KIND_H */

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtio devices of the machine: those the user asked for, built in that order
+ * and put behind a transport each.
+ *
+ *   0x10001000 + i * 0x1000   virtio-mmio window i, interrupt source 40 + i
+ *
+ * Everything is known when the machine is built, so addresses and interrupt numbers
+ * depend on the order of the options alone: the same command line gives the same
+ * machine, which a restore relies on.
+ *
+ * Thread and lock: building is before the guest; the work item runs on the loop's
+ * thread. What is saved: each transport with its device, as rows of the machine.
+ */
+#include "machine.h"
+
+#include "lkvm/arch.h"
+#include "lkvm/virtio/kind.h"
+#include "lkvm/virtio/mmio.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAP_VIRTIO UINT64_C(0x10001000)
+#define VIRTIO_STEP UINT64_C(0x1000)
+#define IRQ_VIRTIO 40
+
+/**
+ * struct machine_virtio - one virtio device of the machine
+ * @again: calls virtio_device_run() on the loop's thread
+ */
+struct machine_virtio {
+	struct arch_vm *a;
+	struct virtio_device *vdev;
+	struct loop_work again;
+	char name[24];
+};
+
+static void run_again(void *opaque)
+{
+	struct machine_virtio *v = opaque;
+
+	virtio_device_run(v->vdev);
+}
+
+static void run_soon(void *opaque)
+{
+	struct machine_virtio *v = opaque;
+
+	loop_post(v->a->vm->loop, &v->again);
+}
+
+static const struct virtio_mmio_env mmio_env = {.run_soon = run_soon};
+
+static void describe_mmio(struct fdt_builder *b, const struct arch_vm *a,
+			  const struct machine_device *d)
+{
+	fdt_node_begin_at(b, "virtio_mmio", d->base);
+	fdt_prop_string(b, "compatible", "virtio,mmio");
+	fdt_prop_reg(b, d->base, d->size);
+	fdt_prop_empty(b, "dma-coherent");
+	machine_describe_irq(b, a, d->irq);
+	fdt_node_end(b);
+}
+
+static int add_mmio(struct arch_vm *a, struct machine_virtio *v, size_t index, struct error *err)
+{
+	uint32_t irq = IRQ_VIRTIO + (uint32_t)index;
+	struct machine_device row = {
+		.describe = describe_mmio,
+		.base = MAP_VIRTIO + index * VIRTIO_STEP,
+		.size = VIRTIO_MMIO_WINDOW,
+		.irq = irq,
+	};
+	struct virtio_mmio *mmio = virtio_mmio_create(v->vdev, machine_irq(a, irq), &mmio_env, v);
+
+	if (!mmio)
+		return fail(err, "no memory for %s", v->name);
+	row.device = virtio_mmio_device(mmio);
+	if (machine_add(a, &row, &virtio_mmio_ops, mmio, err)) {
+		row.device->ops->destroy(row.device);
+		v->vdev = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+/* "disk1" for the second of its kind. */
+static void name_device(struct arch_vm *a, size_t index, char *name, size_t len)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+	unsigned int nth = 0;
+	size_t i;
+
+	for (i = 0; i < index; i++)
+		if (!strcmp(cfg->virtio[i].kind->prefix, cfg->virtio[index].kind->prefix))
+			nth++;
+	snprintf(name, len, "%s%u", cfg->virtio[index].kind->prefix, nth);
+}
+
+static int build_one(struct arch_vm *a, const struct virtio_request *req, struct machine_virtio *v,
+		     struct error *err)
+{
+	struct virtio_world world = {
+		.name = v->name,
+		.mem = &a->vm->mem,
+		.loop = a->vm->loop,
+		.log = a->vm->log,
+		.nr_vcpus = a->vm->nr_vcpus,
+		.vm_name = a->vm->cfg->name,
+		.dry_run = a->vm->cfg->dry_run,
+		.place = NULL,
+		.opaque = a,
+	};
+	struct error why;
+
+	v->vdev = NULL;
+	if (!req->kind->build(&world, req->text, &v->vdev, &why))
+		return 0;
+	return fail(err, "--%s%s%s: %s", req->kind->option, *req->text ? " " : "", req->text,
+		    why.msg);
+}
+
+int machine_virtio_build(struct arch_vm *a, struct error *err)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+	size_t i;
+
+	if (!cfg->nr_virtio)
+		return 0;
+	a->virtio = calloc(cfg->nr_virtio, sizeof(*a->virtio));
+	if (!a->virtio)
+		return fail(err, "no memory for %zu devices", cfg->nr_virtio);
+	for (i = 0; i < cfg->nr_virtio; i++) {
+		struct machine_virtio *v = &a->virtio[a->nr_virtio];
+
+		v->a = a;
+		loop_work_init(&v->again, run_again, v);
+		name_device(a, i, v->name, sizeof(v->name));
+		if (build_one(a, &cfg->virtio[i], v, err))
+			return -1;
+		if (!v->vdev)
+			continue;
+		if (add_mmio(a, v, i, err)) {
+			if (v->vdev)
+				v->vdev->ops->destroy(v->vdev);
+			return -1;
+		}
+		a->nr_virtio++;
+	}
+	return 0;
+}
+
+void machine_virtio_finish(struct arch_vm *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->nr_virtio; i++)
+		loop_unpost(a->vm->loop, &a->virtio[i].again);
+	free(a->virtio);
+	a->virtio = NULL;
+	a->nr_virtio = 0;
+}
+
+struct virtio_device *machine_virtio_find(struct arch_vm *a, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < a->nr_virtio; i++)
+		if (!strcmp(a->virtio[i].name, name))
+			return a->virtio[i].vdev;
+	return NULL;
+}
+
+int arch_device_command(struct vm *vm, const char *name, const char *words, char *reply, size_t len,
+			struct error *err)
+{
+	struct virtio_device *vdev = machine_virtio_find(vm->arch, name);
+
+	if (!vdev)
+		return fail(err, "the VM has no device '%s'", name);
+	if (!vdev->ops->command)
+		return fail(err, "%s takes no commands", name);
+	*reply = '\0';
+	return vdev->ops->command(vdev, words, reply, len, err);
+}
