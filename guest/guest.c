@@ -17,7 +17,8 @@
  * tables: privileged architecture, "Supervisor-Level ISA"; accessed and dirty bits
  * are set from the start, so that walks never write.
  *
- * One hart; no lock, nothing saved.
+ * One hart, and those that start_hart() adds, which share what they are handed; no
+ * lock, nothing saved.
  */
 #include "guest.h"
 
@@ -28,6 +29,8 @@
 #define DBCN_WRITE 0
 #define DBCN_READ 1
 #define SBI_TIME 0x54494d45
+#define SBI_HSM 0x48534d
+#define HSM_START 0
 #define SBI_SRST 0x53525354
 #define SRST_SHUTDOWN 0
 #define SRST_NO_REASON 0
@@ -49,6 +52,7 @@
 #define SIE_STIE 0x20
 
 extern char _image_end[];
+void hart_entry(void); /* start.S */
 
 /* The compiler calls these by itself. */
 void *memset(void *s, int c, size_t n);
@@ -91,19 +95,47 @@ static bool begins(const char *text, const char *with)
 	return !*with;
 }
 
-static long sbi_call(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1)
+long sbi(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1, uint64_t arg2,
+	 uint64_t *value)
 {
 	register uint64_t a0 __asm__("a0") = arg0;
 	register uint64_t a1 __asm__("a1") = arg1;
-	register uint64_t a2 __asm__("a2") = 0;
+	register uint64_t a2 __asm__("a2") = arg2;
 	register uint64_t a6 __asm__("a6") = function;
 	register uint64_t a7 __asm__("a7") = extension;
 
 	__asm__ volatile("ecall" : "+r"(a0), "+r"(a1) : "r"(a2), "r"(a6), "r"(a7) : "memory");
+	if (value)
+		*value = a1;
+	return (long)a0;
+}
+
+/* What start.S finds for a hart that is started: its stack, then what to call. */
+struct hart_start {
+	void *stack;
+	void (*entry)(void *arg);
+	void *arg;
+};
+
+bool start_hart(uint64_t hart, void (*entry)(void *arg), void *arg, void *stack)
+{
+	struct hart_start *start = (struct hart_start *)stack - 1;
+
+	/* The calling convention wants 16 bytes of alignment. */
+	*start = (struct hart_start){(void *)((uintptr_t)start & ~UINT64_C(15)), entry, arg};
+	__asm__ volatile("fence rw, rw" ::: "memory");
+	return !sbi(SBI_HSM, HSM_START, hart, (uint64_t)hart_entry, (uint64_t)start, NULL);
+}
+
+static long sbi_call(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1)
+{
+	uint64_t value;
+	long error = sbi(extension, function, arg0, arg1, 0, &value);
+
 	/* Legacy calls have no second result. */
-	if (extension == SBI_DBCN && !a0)
-		return (long)a1;
-	return (long)a0 < 0 ? (long)a0 : 0;
+	if (extension == SBI_DBCN && !error)
+		return (long)value;
+	return error < 0 ? error : 0;
 }
 
 static void put(const char *text, size_t len)
@@ -265,12 +297,67 @@ static void take_property(struct guest *guest, enum node node, const char *name,
 	}
 }
 
+/**
+ * struct fdt_node - what was seen of a device's node
+ */
+struct fdt_node {
+	const char *compatible;
+	uint32_t compatible_len;
+	struct guest_region reg;
+	const unsigned char *ranges;
+	uint32_t ranges_len;
+};
+
+static void take_device_property(struct fdt_node *node, const char *name,
+				 const unsigned char *value, uint32_t len)
+{
+	if (same(name, "compatible") && len && !value[len - 1]) {
+		node->compatible = (const char *)value;
+		node->compatible_len = len;
+	} else if (same(name, "reg") && len >= 16) {
+		node->reg = (struct guest_region){be64(value), be64(value + 8)};
+	} else if (same(name, "ranges")) {
+		node->ranges = value;
+		node->ranges_len = len;
+	}
+}
+
+static bool is_a(const struct fdt_node *node, const char *compatible)
+{
+	return node->compatible && has_string(node->compatible, node->compatible_len, compatible);
+}
+
+/* Ranges of a PCI host: three cells there, two here, two of size (IEEE 1275 PCI binding). */
+#define PCI_RANGE 28
+#define PCI_SPACE(cell) ((cell) >> 24 & 3)
+#define PCI_MEM32 2
+
+static void take_device(struct guest *guest, const struct fdt_node *node)
+{
+	uint32_t at;
+
+	if (is_a(node, "virtio,mmio") && guest->nr_virtio < GUEST_MAX_VIRTIO)
+		guest->virtio[guest->nr_virtio++] = node->reg.base;
+	if (is_a(node, "riscv,plic0"))
+		guest->plic = node->reg.base;
+	if (is_a(node, "ns16550a"))
+		guest->serial = node->reg.base;
+	if (!is_a(node, "pci-host-ecam-generic"))
+		return;
+	guest->ecam = node->reg;
+	for (at = 0; at + PCI_RANGE <= node->ranges_len; at += PCI_RANGE)
+		if (PCI_SPACE(be32(node->ranges + at)) == PCI_MEM32)
+			guest->pci_mem = (struct guest_region){be64(node->ranges + at + 12),
+							       be64(node->ranges + at + 20)};
+}
+
 /* Return: bytes of the tree, 0 where there is none. */
 static uint32_t read_fdt(const unsigned char *fdt, struct guest *guest)
 {
 	const unsigned char *p = fdt + be32(fdt + 8);
 	const char *strings = (const char *)fdt + be32(fdt + 12);
 	enum node node = NODE_OTHER;
+	struct fdt_node device = {.compatible = NULL};
 	unsigned int depth = 0;
 	uint32_t len;
 
@@ -284,6 +371,9 @@ static uint32_t read_fdt(const unsigned char *fdt, struct guest *guest)
 		case FDT_BEGIN_NODE:
 			/* The root is at depth 1, its children at 2. */
 			node = ++depth == 2 ? node_of((const char *)p) : NODE_OTHER;
+			/* Devices are children of /soc. */
+			if (depth == 3)
+				device = (struct fdt_node){.compatible = NULL};
 			for (len = 0; p[len]; len++)
 				;
 			p += (len + 4) & ~UINT32_C(3);
@@ -291,10 +381,13 @@ static uint32_t read_fdt(const unsigned char *fdt, struct guest *guest)
 		case FDT_PROP:
 			len = be32(p);
 			take_property(guest, node, strings + be32(p + 4), p + 8, len);
+			if (depth == 3)
+				take_device_property(&device, strings + be32(p + 4), p + 8, len);
 			p += 8 + ((len + 3) & ~UINT32_C(3));
 			break;
 		case FDT_END_NODE:
-			depth--;
+			if (depth-- == 3)
+				take_device(guest, &device);
 			node = NODE_OTHER;
 			break;
 		case FDT_NOP:

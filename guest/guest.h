@@ -3,7 +3,7 @@
  * What the bare-metal guests are written in: text out and power-off by SBI calls,
  * the few things they want from the device tree, and page tables.
  *
- * One hart, no interrupts, no C library; addresses are physical ones, and where
+ * No interrupts, no C library; addresses are physical ones, and where
  * translation is on, the map is the identity.
  */
 #ifndef LKVM_GUEST_GUEST_H
@@ -17,6 +17,7 @@
 #define PAGE_SIZE UINT64_C(4096)
 
 #define GUEST_MAX_RAM 16
+#define GUEST_MAX_VIRTIO 64
 
 struct guest_region {
 	uint64_t base, size;
@@ -28,6 +29,10 @@ struct guest_region {
  * @timebase: ticks of the time CSR in a second
  * @sstc: the hart has a timer of its own, the stimecmp CSR
  * @ram, @nr_ram: memory nodes, in the tree's order
+ * @virtio, @nr_virtio: virtio-mmio windows
+ * @ecam: PCI configuration space of bus 0; base 0 where there is no PCI
+ * @pci_mem: the window for 32-bit BARs
+ * @plic, @serial: their registers
  * @free: first byte behind this program and the device tree, in whole 2 MiB
  */
 struct guest {
@@ -36,6 +41,10 @@ struct guest {
 	bool sstc;
 	struct guest_region ram[GUEST_MAX_RAM];
 	size_t nr_ram;
+	uint64_t virtio[GUEST_MAX_VIRTIO];
+	size_t nr_virtio;
+	struct guest_region ecam, pci_mem;
+	uint64_t plic, serial;
 	uint64_t free;
 };
 
@@ -75,6 +84,22 @@ bool same(const char *a, const char *b);
  * @buf: receives it without its end, cut to @len - 1 bytes
  */
 void read_line(const struct guest *guest, char *buf, size_t len);
+
+/**
+ * sbi() - any SBI call; the first result is in *@value where that is not NULL
+ *
+ * Return: the error, 0 where all went well.
+ */
+long sbi(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1, uint64_t arg2,
+	 uint64_t *value);
+
+/**
+ * start_hart() - have another hart call @entry(@arg) on a stack of its own
+ * @stack: its upper end
+ *
+ * Return: false where there is no such hart. It stays; there is no way to stop it.
+ */
+bool start_hart(uint64_t hart, void (*entry)(void *arg), void *arg, void *stack);
 
 /**
  * struct tables - room for page tables

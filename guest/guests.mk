@@ -2,8 +2,8 @@
 #
 # The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
 #
-#   make guests     build/riscv64/guest/{walk,fill}   flat Images
-#                   build/riscv64/tools/{posted,huge} static programs
+#   make guests     build/riscv64/guest/{walk,fill,hostile}     flat Images
+#                   build/riscv64/tools/{posted,huge,hostile-run} static programs
 #
 # They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
 
@@ -19,17 +19,31 @@ GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/image.ld -Wl,--build-id=
 GUEST_TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -O2 $(WARN) -static
 
 .PHONY: guests
-guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_TOOLS_DIR)/posted $(GUEST_TOOLS_DIR)/huge
+guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_TOOLS_DIR)/posted \
+	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run
 
 $(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
 	@mkdir -p $(@D)
 	$(call say,GUEST,$<)
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ guest/start.S guest/guest.c $<
 
-$(GUEST_NAMES:%=$(GUEST_DIR)/%): %: %.elf
+GUEST_HOSTILE := guest/start.S guest/guest.c guest/virtio.c $(sort $(wildcard guest/hostile/*.c))
+$(GUEST_DIR)/hostile.elf: $(GUEST_HOSTILE) guest/hostile/hostile.h guest/virtio.h guest/guest.h guest/image.ld \
+		guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,guest/hostile)
+	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_HOSTILE)
+
+$(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile: %: %.elf
 	$(Q)$(GUEST_CROSS)objcopy -O binary $< $@
 
 $(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<
+
+# Plays the hostile guest's cases and watches the process.
+$(GUEST_TOOLS_DIR)/hostile-run: tests/boot/hostile.c guest/guests.mk
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<

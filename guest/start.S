@@ -41,6 +41,18 @@ boot:
 3:	wfi
 	j 3b
 
+	/* A hart that start_hart() started: a1 is its struct hart_start. */
+	.globl hart_entry
+hart_entry:
+	csrw sie, zero
+	lla t0, trap
+	csrw stvec, t0
+	ld sp, 0(a1)
+	ld t0, 8(a1)
+	ld a0, 16(a1)
+	jalr t0
+	j 3b
+
 	.balign 4
 trap:
 	csrr a0, scause
