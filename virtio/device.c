@@ -106,9 +106,10 @@ int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_op
 	vdev->mem = mem;
 	vdev->log = log;
 	vdev->offered = features | VIRTIO_CORE_FEATURES;
-	/* Who serves queues elsewhere starts and stops all of them together. */
+	/* Who serves queues elsewhere starts and stops all together, and by one index. */
 	if (ops->halt)
-		vdev->offered &= ~VIRTIO_BIT(VIRTIO_F_RING_RESET);
+		vdev->offered &= ~(VIRTIO_BIT(VIRTIO_F_RING_RESET) |
+				   VIRTIO_BIT(VIRTIO_F_RING_PACKED));
 	vdev->nr_queues = nr_queues;
 	vdev->state = state;
 	return 0;
@@ -128,7 +129,7 @@ void virtio_enter_device(struct virtio_device *vdev)
 	pthread_mutex_lock(&vdev->lock);
 }
 
-static void needs_reset(struct virtio_device *vdev)
+void virtio_needs_reset(struct virtio_device *vdev)
 {
 	vdev->status |= VIRTIO_STATUS_NEEDS_RESET;
 	if (vdev->status & VIRTIO_STATUS_DRIVER_OK && vdev->transport)
@@ -144,9 +145,9 @@ void virtio_leave(struct virtio_device *vdev)
 
 		if (vq->q.broken && !vq->told) {
 			vq->told = true;
-			virtio_complain(vdev, "the driver broke queue %u: %s; it needs a reset", i,
+			virtio_complain(vdev, "queue %u is broken: %s; the device needs a reset", i,
 					vq->q.why);
-			needs_reset(vdev);
+			virtio_needs_reset(vdev);
 		}
 		if (virtq_should_signal(&vq->q) && vdev->transport)
 			vdev->transport->ops->used(vdev->transport, i);
@@ -286,6 +287,11 @@ uint32_t virtio_features(const struct virtio_device *vdev, uint32_t word)
 	return word < 2 ? (uint32_t)(vdev->offered >> 32 * word) : 0;
 }
 
+uint32_t virtio_driver_features(const struct virtio_device *vdev, uint32_t word)
+{
+	return word < 2 ? (uint32_t)(vdev->driver >> 32 * word) : 0;
+}
+
 void virtio_set_features(struct virtio_device *vdev, uint32_t word, uint32_t value)
 {
 	if (vdev->status & (VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED))
@@ -351,7 +357,7 @@ void virtio_set_status(struct virtio_device *vdev, uint32_t value)
 		halt(vdev);
 	/* A broken set-up was told silently until now. */
 	if (fresh & VIRTIO_STATUS_DRIVER_OK && vdev->status & VIRTIO_STATUS_NEEDS_RESET)
-		needs_reset(vdev);
+		virtio_needs_reset(vdev);
 	go(vdev);
 }
 
@@ -372,6 +378,11 @@ struct virtq_layout *virtio_queue_setup(struct virtio_device *vdev, uint32_t ind
 	return &vdev->queues[index].setup;
 }
 
+const struct virtq_layout *virtio_queue_layout(const struct virtio_device *vdev, uint32_t index)
+{
+	return index < vdev->nr_queues ? &vdev->queues[index].setup : NULL;
+}
+
 uint16_t virtio_queue_max(const struct virtio_device *vdev, uint32_t index)
 {
 	return index < vdev->nr_queues ? vdev->queues[index].q.max : 0;
@@ -385,8 +396,15 @@ bool virtio_queue_ready(const struct virtio_device *vdev, uint32_t index)
 static int enable(struct virtq *q, const struct virtq_layout *setup, uint64_t features,
 		  struct error *err)
 {
-	return virtq_enable(q, setup, features & VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC),
-			    features & VIRTIO_BIT(VIRTIO_F_EVENT_IDX), err);
+	unsigned int flags = 0;
+
+	if (features & VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC))
+		flags |= VIRTQ_INDIRECT;
+	if (features & VIRTIO_BIT(VIRTIO_F_EVENT_IDX))
+		flags |= VIRTQ_EVENT_IDX;
+	if (features & VIRTIO_BIT(VIRTIO_F_RING_PACKED))
+		flags |= VIRTQ_PACKED;
+	return virtq_enable(q, setup, flags, err);
 }
 
 static void stop_queue(struct virtio_device *vdev, struct virtio_queue *vq)
@@ -414,7 +432,7 @@ void virtio_queue_enable(struct virtio_device *vdev, uint32_t index, bool on)
 		return;
 	if (enable(&vq->q, &vq->setup, vdev->driver, &err)) {
 		virtio_complain(vdev, "queue %u can't be enabled: %s", index, err.msg);
-		needs_reset(vdev);
+		virtio_needs_reset(vdev);
 	}
 }
 
@@ -489,7 +507,8 @@ void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t v
 
 	/* The driver writes after it knows which fields there are. */
 	if (offset >= vdev->ops->config_size || !vdev->ops->config_set ||
-	    !(vdev->status & VIRTIO_STATUS_FEATURES_OK) || size > sizeof(bytes))
+	    !(vdev->ops->config_early || vdev->status & VIRTIO_STATUS_FEATURES_OK) ||
+	    size > sizeof(bytes))
 		return;
 	len = (unsigned int)min_u64(size, vdev->ops->config_size - offset);
 	for (i = 0; i < len; i++)

@@ -183,13 +183,6 @@ static uint32_t read_reg(struct virtio_mmio *mmio, uint64_t offset)
 	}
 }
 
-static void put_half(gpa_t *address, uint32_t value, bool high)
-{
-	unsigned int shift = high ? 32 : 0;
-
-	*address = (*address & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)value << shift;
-}
-
 /* One of the registers that make the selected queue's layout. */
 static void write_layout(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
 {
@@ -203,14 +196,14 @@ static void write_layout(struct virtio_mmio *mmio, uint64_t offset, uint32_t val
 		break;
 	case REG_QUEUE_DESC_LOW:
 	case REG_QUEUE_DESC_HIGH:
-		put_half(&layout->desc, value, offset == REG_QUEUE_DESC_HIGH);
+		virtio_put_half(&layout->desc, value, offset == REG_QUEUE_DESC_HIGH);
 		break;
 	case REG_QUEUE_DRIVER_LOW:
 	case REG_QUEUE_DRIVER_HIGH:
-		put_half(&layout->avail, value, offset == REG_QUEUE_DRIVER_HIGH);
+		virtio_put_half(&layout->avail, value, offset == REG_QUEUE_DRIVER_HIGH);
 		break;
 	default:
-		put_half(&layout->used, value, offset == REG_QUEUE_DEVICE_HIGH);
+		virtio_put_half(&layout->used, value, offset == REG_QUEUE_DEVICE_HIGH);
 		break;
 	}
 }

@@ -18,6 +18,24 @@
 #define BANK (64 * KIB)
 #define MAX 16
 
+/* A slot of a packed ring, available or nearly so. */
+static void offer_slot(struct guest_memory *mem, const struct virtq *q,
+		       const struct virtq_layout *layout, uint64_t op, struct input *in)
+{
+	unsigned int slot = (q->last_avail + (op >> 6)) & 0x7fff;
+	bool wrap = q->last_avail & 0x8000;
+	uint16_t flags;
+	uint8_t *at;
+
+	slot %= layout->num;
+	put_desc(mem, layout->desc + 16 * (uint64_t)slot, in);
+	at = ram(mem, layout->desc + 16 * (uint64_t)slot, 16);
+	at[12] %= 2 * MAX;
+	at[13] = 0;
+	flags = (uint16_t)(take(in, 1) & 7) | (wrap ? 0x80 : 0x8000);
+	memcpy(at + 14, &flags, sizeof(flags));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct input {
@@ -115,7 +133,7 @@ static void work(struct virtq_request *req, struct input *in)
 	need(w.pos + (uint64_t)w.left == req->writable);
 }
 
-static void save_load(struct virtq *q, const struct virtq_layout *layout)
+static void save_load(struct virtq *q, const struct virtq_layout *layout, unsigned int flags)
 {
 	struct virtq twin;
 	struct xfer x, y;
@@ -126,7 +144,7 @@ static void save_load(struct virtq *q, const struct virtq_layout *layout)
 	virtq_transfer_indexes(&x, q);
 	need(!xfer_done(&x, NULL));
 	need(!virtq_init(&twin, q->mem, MAX, 0));
-	need(!virtq_enable(&twin, layout, q->indirect, q->event_idx, NULL));
+	need(!virtq_enable(&twin, layout, flags, NULL));
 	if (q->broken)
 		virtq_break(&twin, "loaded");
 	xfer_load_init(&y, x.buf, x.len);
@@ -144,8 +162,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct virtq q;
 	struct virtq_layout layout;
 	struct virtq_request *kept[MAX];
-	unsigned int nr_kept = 0, i;
+	unsigned int nr_kept = 0, i, flags;
 	uint64_t setup = take(&in, 1);
+	bool packed = setup & 0x20;
+
+	flags = (setup & 8 ? VIRTQ_INDIRECT : 0) | (setup & 0x10 ? VIRTQ_EVENT_IDX : 0) |
+		(packed ? VIRTQ_PACKED : 0);
 
 	memory_init(&mem);
 	need(memory_add(&mem, RAM, BANK, 4096, NULL) &&
@@ -162,11 +184,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		layout.avail = some_gpa(&in);
 		layout.used = some_gpa(&in);
 	}
-	if (!virtq_enable(&q, &layout, setup & 8, setup & 0x10, NULL)) {
+	if (!virtq_enable(&q, &layout, flags, NULL)) {
 		/* What was accepted lies in RAM, whole. */
 		ram(&mem, layout.desc, 16 * (uint64_t)layout.num);
-		ram(&mem, layout.avail, 6 + 2 * (uint64_t)layout.num);
-		ram(&mem, layout.used, 6 + 8 * (uint64_t)layout.num);
+		ram(&mem, layout.avail, packed ? 4 : 6 + 2 * (uint64_t)layout.num);
+		ram(&mem, layout.used, packed ? 4 : 6 + 8 * (uint64_t)layout.num);
 	}
 	while (in.size && q.ready) {
 		uint64_t op = take(&in, 1);
@@ -182,6 +204,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			put_desc(&mem, RAM + 0x2000 + (op >> 3) * 16, &in);
 			break;
 		case 2: /* a head made available, or more than one */
+			if (packed) {
+				offer_slot(&mem, &q, &layout, op, &in);
+				break;
+			}
 			v = (uint16_t)take(&in, op & 0x80 ? 2 : 1);
 			if (!(op & 0x80))
 				v %= layout.num;
@@ -191,6 +217,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			memcpy(ram(&mem, layout.avail + 2, 2), &v, 2);
 			break;
 		case 3: /* any byte of the rings */
+			if (packed) {
+				ram(&mem, layout.avail, 4)[op >> 3 & 3] = (uint8_t)take(&in, 1);
+				ram(&mem, layout.used, 4)[op >> 5 & 3] = (uint8_t)take(&in, 1);
+				break;
+			}
 			ram(&mem, layout.avail, 1)[take(&in, 1) % (6 + 2 * layout.num)] =
 				(uint8_t)take(&in, 1);
 			ram(&mem, layout.used, 1)[take(&in, 1) % (6 + 8 * layout.num)] =
@@ -203,7 +234,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				need(++taken <= layout.num);
 				check_request(&mem, req);
 				for (i = 0; i < nr_kept; i++)
-					need(kept[i]->head != req->head);
+					need(kept[i]->id != req->id);
 				if (op & 0x40) {
 					need(nr_kept < MAX);
 					kept[nr_kept++] = req;
@@ -211,9 +242,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				}
 				work(req, &in);
 				virtq_push(&q, req);
-				if (!q.broken)
+				if (!q.broken && !packed)
 					before++;
-				need(before == q.used_idx);
+				need(before == q.used_idx || packed);
 			}
 			need(nr_kept == q.inflight);
 			break;
@@ -229,10 +260,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			virtq_should_signal(&q);
 			break;
 		default:
-			save_load(&q, &layout);
+			save_load(&q, &layout, flags);
 			if (q.broken && !nr_kept) {
 				virtq_disable(&q);
-				need(!virtq_enable(&q, &layout, setup & 8, setup & 0x10, NULL));
+				need(!virtq_enable(&q, &layout, flags, NULL));
 			}
 			break;
 		}

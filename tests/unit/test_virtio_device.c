@@ -239,7 +239,7 @@ START_TEST(good_way)
 	ck_assert_uint_eq(drv_rd(drv, R_STATUS), 0);
 	ck_assert_uint_eq(drv_features(drv), PROBE_FEATURE | PROBE_ODD | FEAT_INDIRECT |
 						     FEAT_EVENT_IDX | FEAT_VERSION_1 |
-						     FEAT_RING_RESET);
+						     FEAT_RING_PACKED | FEAT_RING_RESET);
 	drv_wr(drv, R_QUEUE_SEL, 1);
 	ck_assert_uint_eq(drv_rd(drv, R_QUEUE_NUM_MAX), NUM);
 	ck_assert_uint_eq(drv_rd(drv, R_QUEUE_READY), 0);

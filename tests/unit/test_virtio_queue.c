@@ -38,7 +38,11 @@ static void start_num(struct rig *rig, uint32_t num, bool indirect, bool event_i
 	drv_ring_init(&rig->ring, &rig->mem, num, DRV_RAM + 0x1000);
 	ck_assert_int_eq(virtq_init(&rig->q, &rig->mem, MAX, 0), 0);
 	layout = layout_of(&rig->ring);
-	ck_assert_int_eq(virtq_enable(&rig->q, &layout, indirect, event_idx, NULL), 0);
+	ck_assert_int_eq(
+		virtq_enable(&rig->q, &layout,
+			     (indirect ? VIRTQ_INDIRECT : 0) | (event_idx ? VIRTQ_EVENT_IDX : 0),
+			     NULL),
+		0);
 }
 
 static void start(struct rig *rig)
@@ -102,7 +106,7 @@ static bool enables(struct rig *rig, uint32_t num, gpa_t desc, gpa_t avail, gpa_
 	bool ok;
 
 	virtq_disable(&rig->q);
-	ok = !virtq_enable(&rig->q, &layout, true, true, &err);
+	ok = !virtq_enable(&rig->q, &layout, VIRTQ_INDIRECT | VIRTQ_EVENT_IDX, &err);
 	ck_assert_int_eq(ok, rig->q.ready);
 	ck_assert_int_eq(ok, err.msg[0] == '\0');
 	return ok;
@@ -371,7 +375,7 @@ START_TEST(sum_of_lengths)
 		ck_assert_int_eq(virtq_init(&rig.q, &rig.mem, 2048, 0), 0);
 		drv_ring_init(&rig.ring, &rig.mem, 2048, DRV_RAM + 0x10000);
 		layout = layout_of(&rig.ring);
-		ck_assert_int_eq(virtq_enable(&rig.q, &layout, true, false, NULL), 0);
+		ck_assert_int_eq(virtq_enable(&rig.q, &layout, VIRTQ_INDIRECT, NULL), 0);
 		for (n = 0; n < nr; n++)
 			drv_desc(&rig.ring, n, DRV_RAM, n + 1 < nr ? per : per - 1 + i,
 				 (n + 1 < nr ? DRV_NEXT : 0) | (n > 9 ? DRV_WRITE : 0),
@@ -1022,6 +1026,61 @@ START_TEST(dirty_pages)
 }
 END_TEST
 
+/* --- put back ------------------------------------------------------------------ */
+
+START_TEST(put_back)
+{
+	struct virtq_request *req;
+	struct xfer x;
+	struct rig rig;
+
+	start(&rig);
+	drv_add(&rig.ring, &(struct drv_seg){DATA, 5, 0}, 1);
+	drv_add(&rig.ring, &(struct drv_seg){DATA, 6, 0}, 1);
+	req = take(&rig);
+	ck_assert_uint_eq(req->done, 0);
+	virtq_put_back(&rig.q, req, 3, false);
+	ck_assert(!virtq_more(&rig.q));
+	ck_assert_uint_eq(drv_used_idx(&rig.ring), 0);
+	ck_assert_uint_eq(rig.q.inflight, 0);
+	/* It can be saved now; what is done moves too. */
+	xfer_save_init(&x);
+	virtq_transfer_indexes(&x, &rig.q);
+	ck_assert_int_eq(xfer_done(&x, NULL), 0);
+	xfer_free(&x);
+	/* The same one, and not the next; the mark belongs to it alone. */
+	req = take(&rig);
+	ck_assert_uint_eq(req->readable, 5);
+	ck_assert_uint_eq(req->done, 3);
+	virtq_put_back(&rig.q, req, 4, true);
+	ck_assert(virtq_more(&rig.q));
+	req = take(&rig);
+	ck_assert_uint_eq(req->done, 4);
+	finish(&rig, req);
+	req = take(&rig);
+	ck_assert_uint_eq(req->readable, 6);
+	ck_assert_uint_eq(req->done, 0);
+	virtq_put_back(&rig.q, req, 2, false);
+	/* The driver may take it away meanwhile, and forgets it with the queue. */
+	virtq_disable(&rig.q);
+	drv_ring_init(&rig.ring, &rig.mem, NUM, DRV_RAM + 0x1000);
+	ck_assert_int_eq(virtq_enable(&rig.q,
+				      &(struct virtq_layout){NUM, rig.ring.desc, rig.ring.avail,
+							     rig.ring.used},
+				      VIRTQ_INDIRECT, NULL),
+			 0);
+	drv_add(&rig.ring, &(struct drv_seg){DATA, 7, 0}, 1);
+	req = take(&rig);
+	ck_assert_uint_eq(req->done, 0);
+	/* Into a broken queue nothing goes back. */
+	virtq_break(&rig.q, "test");
+	virtq_put_back(&rig.q, req, 1, true);
+	ck_assert(!virtq_more(&rig.q));
+	ck_assert_uint_eq(rig.q.inflight, 0);
+	stop(&rig);
+}
+END_TEST
+
 /* --- save and load ------------------------------------------------------------------------------
  */
 
@@ -1193,7 +1252,7 @@ START_TEST(descriptors_change_under_us)
 		}
 		if (h.rig.q.broken) {
 			virtq_disable(&h.rig.q);
-			wrong += virtq_enable(&h.rig.q, &layout, true, false, NULL) != 0;
+			wrong += virtq_enable(&h.rig.q, &layout, VIRTQ_INDIRECT, NULL) != 0;
 			/* Where the other hart is now. */
 			h.rig.q.last_avail = drv_avail_idx(&h.rig.ring);
 		}
@@ -1253,6 +1312,7 @@ int main(void)
 	tcase_add_test(t, cursors_against_a_flat_copy);
 	tcase_add_test(t, used_length);
 	tcase_add_test(t, dirty_pages);
+	tcase_add_test(t, put_back);
 	tcase_add_test(t, transfer_in_flight_fails);
 	tcase_add_loop_test(t, driver_on_another_thread, 0, 2);
 	tcase_add_test(t, descriptors_change_under_us);

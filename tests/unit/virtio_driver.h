@@ -59,6 +59,7 @@
 #define FEAT_INDIRECT (UINT64_C(1) << 28)
 #define FEAT_EVENT_IDX (UINT64_C(1) << 29)
 #define FEAT_VERSION_1 (UINT64_C(1) << 32)
+#define FEAT_RING_PACKED (UINT64_C(1) << 34)
 #define FEAT_RING_RESET (UINT64_C(1) << 40)
 
 /**

@@ -35,6 +35,7 @@
 #define VIRTIO_F_INDIRECT_DESC 28
 #define VIRTIO_F_EVENT_IDX 29
 #define VIRTIO_F_VERSION_1 32
+#define VIRTIO_F_RING_PACKED 34
 #define VIRTIO_F_RING_RESET 40
 
 #define VIRTIO_BIT(n) (UINT64_C(1) << (n))
@@ -42,7 +43,8 @@
 /* What the core offers for every device. */
 #define VIRTIO_CORE_FEATURES                                                                       \
 	(VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |                     \
-	 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_RESET))
+	 VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_RING_PACKED) |                       \
+	 VIRTIO_BIT(VIRTIO_F_RING_RESET))
 
 /* The largest configuration space of a device here. */
 #define VIRTIO_CONFIG_MAX 256
@@ -62,6 +64,7 @@ struct virtio_transport;
  *             VERSION_1): is that possible?
  * @config_get: fill in the whole space (zeroed before)
  * @config_set: the driver wrote @len bytes at @offset, inside the space
+ * @config_early: that is for @config_set in any status, and not only from FEATURES_OK on
  * @start: the guest is about to run for the first time: start helpers, connect them.
  *         May still change what is offered. Not called for a VM that is only shown.
  *         Outside. 0, or -1 with @err set.
@@ -93,6 +96,7 @@ struct virtio_device_ops {
 	void (*config_get)(struct virtio_device *vdev, uint8_t *config);
 	void (*config_set)(struct virtio_device *vdev, uint32_t offset, const uint8_t *bytes,
 			   uint32_t len);
+	bool config_early;
 	int (*start)(struct virtio_device *vdev, struct error *err);
 	void (*go)(struct virtio_device *vdev);
 	void (*halt)(struct virtio_device *vdev);
@@ -122,6 +126,16 @@ struct virtio_transport_ops {
 
 struct virtio_transport {
 	const struct virtio_transport_ops *ops;
+};
+
+/**
+ * struct virtio_transport_env - the world of a transport
+ * @run_soon: call virtio_device_run() from the loop's thread soon (for instance by
+ *            loop_post()). Called with the device's lock held; may come again before
+ *            that happened.
+ */
+struct virtio_transport_env {
+	void (*run_soon)(void *opaque);
 };
 
 /**
@@ -243,6 +257,13 @@ void virtio_signal(struct virtio_device *vdev, unsigned int index);
 void virtio_config_changed(struct virtio_device *vdev);
 
 /**
+ * virtio_needs_reset() - the device can't go on before the driver resets it
+ *
+ * For a device whose back end failed; a queue that is broken does it by itself.
+ */
+void virtio_needs_reset(struct virtio_device *vdev);
+
+/**
  * virtio_complain() - a rate-limited line about what the guest did
  */
 void virtio_complain(struct virtio_device *vdev, const char *fmt, ...) __printf(2, 3);
@@ -250,12 +271,14 @@ void virtio_complain(struct virtio_device *vdev, const char *fmt, ...) __printf(
 /* --- for transports, inside ---------------------------------------------------- */
 
 /**
- * virtio_features() / virtio_set_features() - word @word (32 bits each) of the
- * features offered / accepted; words beyond 1 do not exist
+ * virtio_features() / virtio_driver_features() / virtio_set_features() - word @word (32
+ * bits each) of the features offered / accepted / to be accepted; words beyond 1 do
+ * not exist
  *
  * Setting is ignored once FEATURES_OK stands.
  */
 uint32_t virtio_features(const struct virtio_device *vdev, uint32_t word);
+uint32_t virtio_driver_features(const struct virtio_device *vdev, uint32_t word);
 void virtio_set_features(struct virtio_device *vdev, uint32_t word, uint32_t value);
 
 /**
@@ -270,6 +293,22 @@ void virtio_set_status(struct virtio_device *vdev, uint32_t value);
  * where there is no such queue or it can't be changed now
  */
 struct virtq_layout *virtio_queue_setup(struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_queue_layout() - the same for reading: what the driver wrote, or the default;
+ * NULL only where there is no such queue
+ */
+const struct virtq_layout *virtio_queue_layout(const struct virtio_device *vdev, uint32_t index);
+
+/**
+ * virtio_put_half() - write the low or the high 32 bits of an address of a layout
+ */
+static inline void virtio_put_half(gpa_t *address, uint32_t value, bool high)
+{
+	unsigned int shift = high ? 32 : 0;
+
+	*address = (*address & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)value << shift;
+}
 
 /**
  * virtio_queue_max() - entries queue @index may have; 0: there is no such queue

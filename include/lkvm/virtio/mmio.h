@@ -13,15 +13,7 @@
 
 #define VIRTIO_MMIO_WINDOW 0x200
 
-/**
- * struct virtio_mmio_env - the world of a transport
- * @run_soon: call virtio_device_run() from the loop's thread soon (for instance by
- *            loop_post()). Called with the device's lock held; may come again before
- *            that happened.
- */
-struct virtio_mmio_env {
-	void (*run_soon)(void *opaque);
-};
+#define virtio_mmio_env virtio_transport_env
 
 struct virtio_mmio;
 

@@ -21,9 +21,10 @@
 
 #include <sys/uio.h>
 
-/* The specification's limit for split rings; a device's own limit is lower. */
+/* The specification's limit; a device's own limit is lower. */
 #define VIRTQ_SIZE_LIMIT 32768
 
+struct ring_ops;
 struct virtq;
 
 /**
@@ -45,17 +46,19 @@ struct virtq_layout {
  * @writable: bytes the device may write; @nr_writable: iovecs that hold them
  * @iov: host memory: first the readable part, then the writable one
  * @filled: bytes written without a gap from the first writable one: the used length
+ * @done: what virtq_put_back() said of it; 0 the first time
  */
 struct virtq_request {
 	struct virtq *queue;
 	uint32_t readable, writable;
 	unsigned int nr_readable, nr_writable;
 	struct iovec *iov;
-	uint32_t filled;
+	uint32_t filled, done;
 	/* private */
 	gpa_t *gpa; /* of each iovec */
 	unsigned int max;
-	uint16_t head;
+	uint16_t id;	/* head, or buffer ID of a packed ring */
+	uint16_t slots; /* of a packed ring */
 	struct virtq_request *next;
 	max_align_t priv[];
 };
@@ -78,15 +81,18 @@ struct virtq {
 	struct virtq_layout layout;
 	bool indirect, event_idx;
 	/* The rings, as the host sees them. */
+	const struct ring_ops *ring;
 	const uint8_t *desc;
-	uint16_t *avail;
-	uint8_t *used;
+	uint8_t *avail, *used;
 	/* The device's own view; what the guest's memory says is not trusted. */
 	uint16_t last_avail, used_idx, signalled;
+	bool given;	     /* something, since the driver's wish was last looked at */
+	unsigned int slots;  /* of a packed ring, in flight */
 	bool quiet;	     /* the driver was told not to notify */
 	unsigned int budget; /* requests left in this pass */
 	bool more;	     /* the pass ended because the budget did */
 	unsigned int inflight;
+	uint32_t done;	/* of the request that was put back */
 	uint64_t *busy; /* heads in flight */
 	struct virtq_request *free;
 };
@@ -105,16 +111,21 @@ int virtq_init(struct virtq *q, struct guest_memory *mem, uint16_t max, size_t p
  */
 void virtq_destroy(struct virtq *q);
 
+/* For virtq_enable(): features that were negotiated. */
+#define VIRTQ_INDIRECT 1
+#define VIRTQ_EVENT_IDX 2
+#define VIRTQ_PACKED 4
+
 /**
  * virtq_enable() - check the layout, freeze it, start at index 0
- * @indirect, @event_idx: whether these features were negotiated
+ * @flags: VIRTQ_*
  *
  * The same check serves the driver's register and a loaded state.
  *
  * Return: 0, or -1 with @err naming the rule that was broken; then the queue is as
  * before.
  */
-int virtq_enable(struct virtq *q, const struct virtq_layout *layout, bool indirect, bool event_idx,
+int virtq_enable(struct virtq *q, const struct virtq_layout *layout, unsigned int flags,
 		 struct error *err);
 
 /**
@@ -158,6 +169,26 @@ void virtq_push(struct virtq *q, struct virtq_request *req);
  * virtq_drop() - free @req without telling the driver
  */
 void virtq_drop(struct virtq *q, struct virtq_request *req);
+
+/**
+ * virtq_put_back() - leave @req, the request popped last, in the ring after all
+ * @done: how much of it is done, in the device's own measure
+ * @again: end the pass here as if it had taken all it may: virtq_more() is true
+ *
+ * For a device that waits for the world: nothing is in flight meanwhile. Nothing may
+ * have been written into @req, which is gone. The next virtq_pop() reads it anew, and
+ * the driver may have changed it.
+ */
+void virtq_put_back(struct virtq *q, struct virtq_request *req, uint32_t done, bool again);
+
+/**
+ * virtq_gpa() - the address of @req's iovec @index, for a device that gives pages
+ * back to the host (balloon); others need none
+ */
+static inline gpa_t virtq_gpa(const struct virtq_request *req, unsigned int index)
+{
+	return req->gpa[index];
+}
 
 /**
  * virtq_should_signal() - does the driver want to hear of what was pushed since

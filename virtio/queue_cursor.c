@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reaching the bytes of a request (include/lkvm/virtio/queue.h): by copying, or as
+ * iovecs of host memory. Everything was checked when the request was taken; what a
+ * cursor knows are the request's own iovecs.
+ *
+ * Dirty pages are marked after bytes were written and before the driver hears of
+ * it, so a page is never reported clean with a new content.
+ *
+ * Thread and lock: none; a request belongs to whoever carries it out. Nothing is
+ * saved.
+ */
+#include "lkvm/virtio/queue.h"
+
+#include <string.h>
+
+struct virtq_cursor virtq_reader(struct virtq_request *req)
+{
+	return (struct virtq_cursor){.req = req, .left = req->readable};
+}
+
+struct virtq_cursor virtq_writer(struct virtq_request *req)
+{
+	return (struct virtq_cursor){.req = req, .index = req->nr_readable, .left = req->writable};
+}
+
+/* The bytes of the current iovec from here on. */
+static struct iovec run(const struct virtq_cursor *c)
+{
+	const struct iovec *iov = &c->req->iov[c->index];
+
+	return (struct iovec){(char *)iov->iov_base + c->offset, iov->iov_len - c->offset};
+}
+
+static void move(struct virtq_cursor *c, size_t len)
+{
+	c->offset += len;
+	c->pos += (uint32_t)len;
+	c->left -= (uint32_t)len;
+	if (c->offset == c->req->iov[c->index].iov_len) {
+		c->index++;
+		c->offset = 0;
+	}
+}
+
+/* @len bytes of the current iovec were written. */
+static void wrote(struct virtq_cursor *c, size_t len)
+{
+	struct virtq_request *req = c->req;
+
+	memory_for_write(req->queue->mem, req->gpa[c->index] + c->offset, len);
+	if (c->pos == req->filled)
+		req->filled += (uint32_t)len;
+	else if (c->pos < req->filled && c->pos + len > req->filled)
+		req->filled = c->pos + (uint32_t)len;
+}
+
+size_t virtq_read(struct virtq_cursor *c, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	len = min_u64(len, c->left);
+	while (done < len) {
+		struct iovec part = run(c);
+		size_t n = min_u64(part.iov_len, len - done);
+
+		memcpy((char *)buf + done, part.iov_base, n);
+		move(c, n);
+		done += n;
+	}
+	return done;
+}
+
+size_t virtq_write(struct virtq_cursor *c, const void *buf, size_t len)
+{
+	size_t done = 0;
+
+	len = min_u64(len, c->left);
+	while (done < len) {
+		struct iovec part = run(c);
+		size_t n = min_u64(part.iov_len, len - done);
+
+		memcpy(part.iov_base, (const char *)buf + done, n);
+		wrote(c, n);
+		move(c, n);
+		done += n;
+	}
+	return done;
+}
+
+unsigned int virtq_map(const struct virtq_cursor *c, size_t len, struct iovec *iov,
+		       unsigned int max, size_t *mapped)
+{
+	struct virtq_cursor at = *c;
+	unsigned int nr = 0;
+
+	*mapped = 0;
+	len = min_u64(len, at.left);
+	while (nr < max && *mapped < len) {
+		iov[nr] = run(&at);
+		iov[nr].iov_len = min_u64(iov[nr].iov_len, len - *mapped);
+		*mapped += iov[nr].iov_len;
+		move(&at, iov[nr].iov_len);
+		nr++;
+	}
+	return nr;
+}
+
+void virtq_skip(struct virtq_cursor *c, size_t len)
+{
+	len = min_u64(len, c->left);
+	while (len) {
+		size_t n = min_u64(run(c).iov_len, len);
+
+		move(c, n);
+		len -= n;
+	}
+}
+
+void virtq_filled(struct virtq_cursor *c, size_t len)
+{
+	len = min_u64(len, c->left);
+	while (len) {
+		size_t n = min_u64(run(c).iov_len, len);
+
+		wrote(c, n);
+		move(c, n);
+		len -= n;
+	}
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kinds of ring (queue_split.c, queue_packed.c) and the queue (queue.c) know
+ * of each other. Private to this folder.
+ */
+#ifndef VIRTIO_QUEUE_INTERNAL_H
+#define VIRTIO_QUEUE_INTERNAL_H
+
+#include "lkvm/virtio/queue.h"
+
+#include <endian.h>
+
+#define DESC_SIZE 16
+#define DESC_F_NEXT 1
+#define DESC_F_WRITE 2
+#define DESC_F_INDIRECT 4
+
+/* A next index has 16 bits: what is further is out of reach. */
+#define INDIRECT_MAX 65536
+
+/**
+ * struct ring_ops - what differs between kinds of ring
+ * @check: is @layout possible, and where are its parts? Fills in @q's pointers.
+ * @start: indexes at the beginning
+ * @notify: tell the driver to notify (and look again whether it has something), or not to
+ * @available: is there a request? May break the queue.
+ * @take: read the next request into @req and move on. NULL, or the rule it breaks
+ *        (then nothing has moved).
+ * @untake: move back by @req, which was taken last
+ * @give: write @req as used and move on
+ * @wants_signal: has the driver asked to hear of what was given since this was asked?
+ *                Something was.
+ * @transfer: walk over the indexes
+ */
+struct ring_ops {
+	int (*check)(struct virtq *q, const struct virtq_layout *layout, struct error *err);
+	void (*start)(struct virtq *q);
+	void (*notify)(struct virtq *q, bool on);
+	bool (*available)(struct virtq *q);
+	const char *(*take)(struct virtq *q, struct virtq_request *req);
+	void (*untake)(struct virtq *q, const struct virtq_request *req);
+	void (*give)(struct virtq *q, const struct virtq_request *req);
+	bool (*wants_signal)(struct virtq *q);
+	void (*transfer)(struct virtq *q, struct xfer *x);
+};
+
+extern const struct ring_ops split_ring, packed_ring;
+
+/**
+ * struct desc - one descriptor, copied; @tail is the last 16 bits but the flags
+ */
+struct desc {
+	gpa_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next; /* split: next index; packed: buffer ID */
+};
+
+/**
+ * virtq_find_rings() - host pointers of the three parts of a layout, which must not overlap
+ */
+int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_t desc_len,
+		     uint64_t avail_len, uint64_t used_len, struct error *err);
+
+/**
+ * virtq_add_buffer() - add @d's buffer to @req; NULL, or the rule that it breaks
+ */
+const char *virtq_add_buffer(struct virtq *q, struct virtq_request *req, const struct desc *d);
+
+/**
+ * virtq_indirect_table() - the table that @d, a descriptor outside tables, names
+ *
+ * Return: NULL with *@why set.
+ */
+const uint8_t *virtq_indirect_table(struct virtq *q, const struct desc *d, const char **why);
+
+/**
+ * virtq_is_busy() - is head or buffer @id in flight?
+ */
+static inline bool virtq_is_busy(const struct virtq *q, uint16_t id)
+{
+	return q->busy[id / 64] >> (id % 64) & 1;
+}
+
+static inline uint16_t load16(const uint16_t *p)
+{
+	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+}
+
+/* Everything before is visible to the guest before anything after is looked at. */
+static inline void full_barrier(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+#endif /* VIRTIO_QUEUE_INTERNAL_H */
