@@ -18,7 +18,15 @@
 LKVM=$FILES/lkvm
 KERNEL=$FILES/own
 INITRD=$FILES/own.initrd
+# With modules for all virtio devices; lkvm.modules=virtio loads those of the devices that are there.
+VIRTIO_INITRD=$FILES/own.virtio
 STATUS='' PID='' SEQ=0 FROM=0
+
+# BusyBox prefers its own applets to the helper programs of the same name (`lab run --helpers`).
+if [ -d /helpers/bin ]; then
+	ip() { /helpers/bin/ip "$@"; }
+	mke2fs() { /helpers/bin/mke2fs "$@"; }
+fi
 
 note() { echo "# $*"; }
 
@@ -143,6 +151,28 @@ shell() {
 	ask 30 :
 }
 QUIET="quiet lkvm.run=shell"
+
+# rootfs FILE: a Debian system of its own to write to, as a disk image ("files: rootfs").
+rootfs() {
+	if [ -e "$FILES/rootfs.img" ]; then
+		cp --sparse=always "$FILES/rootfs.img" "$1"
+	else
+		dd if=/dev/vda of="$1" bs=1M 2>/dev/null
+	fi
+}
+ROOTFS_WORDS="quiet audit=0 lkvm.modules=virtio,ext4 lkvm.run=switch-root root=/dev/vda rw"
+
+# login SECONDS: as root to a Debian system; then a plain shell that `ask` can talk to.
+login() {
+	await "$1" ' login: *$'
+	say root
+	await 60 '^root@.*# *$'
+	say 'exec sh'
+	ask 60 'stty -echo; PS1='
+}
+
+# The scenario's long form is wanted (`run --long`).
+long() { [ -n "${LKVM_LONG-}" ]; }
 
 # The figures of /proc/PID: descriptors, threads, clock ticks used.
 count_fds() { find "/proc/$PID/fd" -mindepth 1 | wc -l; }

@@ -8,7 +8,8 @@
 # Sourced by `lab`. Everything the lab needs is a Debian package. Nothing is installed for
 # it but a few tools (setup_tools); the rest is unpacked below $CACHE, one directory per part:
 #
-#	qemu kernel-stable kernel-unstable busybox sysroot installer uboot peer
+#	qemu kernel-stable kernel-unstable busybox sysroot installer uboot peer helpers
+#	rootfs
 #	img/NAME-HASH		images made from parts (initramfs of the host, of guests)
 #	apt/SUITE-ARCH		a private apt: its own sources, lists and (empty) dpkg status
 #	lock/			one lock file per part, per private apt and for the images
@@ -33,7 +34,8 @@
 # Directory of the Debian keyring; signed-by below takes one file, not what the machine trusts.
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer)
+PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer helpers
+	rootfs)
 
 # What each kind of work needs from the machine itself, as package names.
 TOOLS_LAB=(cpio xz-utils debian-archive-keyring)
@@ -61,15 +63,19 @@ tools_list() {
 	tools-build)
 		printf '%s\n' gcc libc6-dev make pkg-config
 		if [ "$(native_arch)" = riscv64 ]; then
-			printf '%s\n' libfdt-dev zlib1g-dev
+			printf '%s\n' libfdt-dev zlib1g-dev liburing-dev
 		else
 			printf '%s\n' gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
 		fi
 		;;
 	tools-test)
-		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev \
+		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev liburing-dev \
 			device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
 			cppcheck shellcheck zstd xz-utils
+		;;
+	tools-rootfs)
+		printf '%s\n' mmdebstrap
+		[ "$(id -u)" -eq 0 ] || echo fakeroot
 		;;
 	tools)
 		tools_list tools-lab
@@ -272,6 +278,11 @@ find_mirror() {
 	echo "$site"
 }
 
+# How this machine gets out: proxies, certificates, a frozen mirror's settings.
+apt_network() {
+	apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-Date)(::| )'
+}
+
 # apt_setup SUITE ARCH: (re)write the private apt's configuration and point APT_CONFIG at it.
 apt_setup() {
 	local dir=$CACHE/apt/$1-$2 mirror
@@ -287,8 +298,7 @@ apt_setup() {
 	cmp -s "$dir/sources.list.new" "$dir/sources.list" || rm -f "$dir/stamp"
 	mv "$dir/sources.list.new" "$dir/sources.list"
 	{
-		# How this machine gets out: proxies, certificates, a frozen mirror's settings.
-		apt-config dump | grep -E '^Acquire::(http|https|ftp|Check-Date)(::| )'
+		apt_network
 		cat <<-CONF
 			Dir::State "$dir";
 			Dir::State::lists "$dir/lists";
@@ -540,7 +550,7 @@ part_peer() {
 	cp "$all/usr/bin/qemu-system-riscv64" "$1/qemu.bin" || return 1
 	cp -L "$(find "$all/usr/lib" -name 'ld-linux-riscv64-*.so.*' | head -n 1)" "$1/ld.so" ||
 		return 1
-	peer_libs "$all/$libs" "$1/lib" "$1/qemu.bin" || return 1
+	copy_libs "$all/$libs" "$1/lib" "$1/qemu.bin" || return 1
 	find "$all/usr" -name efi-virtio.rom -exec cp -L {} "$1/share/" \;
 	cat >"$1/qemu-system-riscv64" <<-'SH'
 		#!/bin/sh
@@ -551,17 +561,85 @@ part_peer() {
 	rm -rf "$all"
 }
 
-# peer_libs FROM TO FILE: copy the libraries FILE names, and those they name.
-peer_libs() {
-	local name todo=("$3") seen=" "
+# Programs that lkvm starts or that tests talk to, for the host: those in bin/ with their libraries
+# in lib/, which both go where Debian has them (see make_helpers), so that they need no wrapper.
+HELPERS_PACKAGES=(passt virtiofsd qemu-utils iperf3 fio socat dnsmasq-base iproute2 e2fsprogs)
+HELPERS_PROGRAMS=(passt virtiofsd qemu-storage-daemon qemu-img iperf3 fio socat dnsmasq ip ss mke2fs
+	e2fsck)
+
+part_helpers() {
+	local all=$1/.all libs name file
+
+	mkdir -p "$all" "$1/bin" "$1/lib" || return 1
+	fetch_unstable riscv64 "$all" get_closure "${HELPERS_PACKAGES[@]}" || return 1
+	libs=$(cd "$all" && dirname "$(find usr/lib -name libc.so.6 | head -n 1)")
+	cp -L "$(find "$all/usr/lib" -name 'ld-linux-riscv64-*.so.*' | head -n 1)" "$1/lib/" ||
+		return 1
+	for name in "${HELPERS_PROGRAMS[@]}"; do
+		file=$(find "$all/usr/bin" "$all/usr/sbin" "$all/usr/libexec" -name "$name" | head -n 1)
+		cp -L "$file" "$1/bin/$name" &&
+			copy_libs "$all/$libs" "$1/lib" "$1/bin/$name" || return 1
+	done
+	rm -rf "$all"
+}
+
+# A Debian system for guests, as the disk image rootfs.img. mmdebstrap fetches and unpacks packages
+# here, without running any of their code; their scripts run in the emulated host. Python, which
+# fio asks for, is for scripts of it that nobody runs here, and takes longer than all the rest.
+ROOTFS_SUITE=trixie
+ROOTFS_PACKAGES=(systemd systemd-sysv udev login passwd kmod util-linux e2fsprogs iproute2 fio iperf3)
+ROOTFS_WITHOUT=('python3*' 'libpython3*' media-types)
+ROOTFS_EXCLUDE=('/usr/share/man/*' '/usr/share/doc/*' '/usr/share/locale/*' '/usr/share/info/*'
+	'/usr/share/lintian/*' '/usr/lib/udev/hwdb.d/*' '/usr/share/zoneinfo/*')
+ROOTFS_MIB=320
+
+part_rootfs() {
+	local mirror args path pattern try
+
+	ensure qemu busybox kernel-unstable helpers
+	setup_tools tools-rootfs
+	[ -r "$KEYRING" ] || setup_tools tools-lab
+	mirror=$(find_mirror) ||
+		die "this machine's apt names no Debian mirror; set LKVM_MIRROR=URI"
+	apt_network >"$TMP/apt.conf"
+	echo 'Acquire::Check-Valid-Until "false";' >>"$TMP/apt.conf"
+	printf -v pattern ' %q' "${ROOTFS_WITHOUT[@]}"
+	args=(--mode=chrootless --variant=extract --architectures=riscv64 --format=tar
+		--include='?essential' --include="${ROOTFS_PACKAGES[*]}" --aptopt="$TMP/apt.conf"
+		--extract-hook="$(printf %q "$LAB/rootfs/database") \"\$1\"$pattern")
+	for path in "${ROOTFS_EXCLUDE[@]}"; do
+		args+=(--dpkgopt="path-exclude=$path")
+	done
+	args+=("$ROOTFS_SUITE" - "deb [arch=riscv64 signed-by=$KEYRING] $mirror $ROOTFS_SUITE main")
+	[ "$(id -u)" -eq 0 ] || args=(fakeroot mmdebstrap "${args[@]}")
+	[ "$(id -u)" -ne 0 ] || args=(mmdebstrap "${args[@]}")
+	for try in 1 2 3 failed; do
+		[ "$try" != failed ] || return 1
+		"${args[@]}" </dev/null >"$TMP/rootfs.tar" 2>"$TMP/apt.log" && break
+		apt_errors
+		say "mmdebstrap failed, try $try of 3"
+	done
+	truncate -s "${ROOTFS_MIB}M" "$1/rootfs.img" || return 1
+	if ! LKVM_LAB_EMULATE=1 "$LAB/lab" run --helpers --modules ext4 --timeout 1200 --disk "$1/rootfs.img" \
+		--scratch "$TMP/rootfs.tar" --put "$LAB/rootfs/configure" -- sh configure \
+		</dev/null >"$TMP/configure.log" 2>&1; then
+		tail -n 20 "$TMP/configure.log" >&2
+		return 1
+	fi
+}
+
+# copy_libs FROM TO FILE: copy the libraries FILE names, and those they name.
+copy_libs() {
+	local name file todo=("$3")
 
 	while [ ${#todo[@]} -gt 0 ]; do
 		for name in $(elf_needed "${todo[0]}"); do
-			[[ $seen == *" $name "* ]] && continue
-			seen+="$name "
-			if ! cp -L "$1/$name" "$2/$name" 2>/dev/null; then
-				[[ $name == ld-linux-* ]] && continue
-				say "peer: no library $name"
+			[[ $name != ld-linux-* && ! -e $2/$name ]] || continue
+			file=$1/$name
+			# A package's own libraries may lie in a folder of their own.
+			[ -e "$file" ] || file=$(find "$1" -name "$name" | head -n 1)
+			if ! cp -L "$file" "$2/$name" 2>/dev/null; then
+				say "no library $name for ${3##*/}"
 				return 1
 			fi
 			todo+=("$2/$name")
@@ -594,7 +672,9 @@ ensure() {
 		esac
 		[ -n "${ENSURED[$part]-}" ] && continue
 		check_tree "$CACHE/$part" || setup_tools tools-lab
-		[ "$part" != peer ] || check_tree "$CACHE/$part" || setup_tools tools-build
+		case $part in
+		peer | helpers) check_tree "$CACHE/$part" || setup_tools tools-build ;;
+		esac
 		make_tree "$part" "$CACHE/$part" "part_$part"
 		ENSURED[$part]=1
 	done
@@ -610,21 +690,28 @@ qemu_system() {
 
 # ---- images -----------------------------------------------------------------------------
 
-# module_files KERNEL MODULE…: the files of the modules and of all they need, in the order in
-# which they load. A name that is no module is taken as built in if the kernel knows it, and
-# else is an error.
+# find_modules KERNEL MODULE…: MODULE_ORDER becomes the files of the modules and of all they need, in
+# the order in which they load. A name that is no module is taken as built in if the kernel knows
+# it, and else is an error.
 #
 # Dependencies are read out of the modules themselves (.modinfo), so that no depmod is needed.
-module_files() {
+declare -A MODULE_AT=() MODULE_NEEDS=() MODULE_SEEN=()
+MODULE_ORDER=() MODULE_KERNEL=
+
+find_modules() {
 	local kernel=$CACHE/kernel-$1 name base
 
 	shift
-	declare -A MODULE_AT=() MODULE_SEEN=()
-	while read -r name; do
-		base=${name##*/}
-		base=${base%%.ko*}
-		MODULE_AT[${base//-/_}]=$name
-	done < <(find "$kernel/modules" -name '*.ko' -o -name '*.ko.xz')
+	if [ "$MODULE_KERNEL" != "$kernel" ]; then
+		MODULE_AT=() MODULE_NEEDS=()
+		while read -r name; do
+			base=${name##*/}
+			base=${base%%.ko*}
+			MODULE_AT[${base//-/_}]=$name
+		done < <(find "$kernel/modules" -name '*.ko' -o -name '*.ko.xz')
+		MODULE_KERNEL=$kernel
+	fi
+	MODULE_SEEN=() MODULE_ORDER=()
 	for name in "$@"; do
 		module_visit "$kernel" "${name//-/_}" || return 1
 	done
@@ -641,15 +728,19 @@ module_visit() {
 		say "kernel $(<"$kernel/release") has no module $name"
 		return 1
 	fi
-	for need in $(module_text "$file" | tr '\0' '\n' |
-		sed -n -e '/^depends=/{s///;s/,/ /g;p}' \
-			-e '/^softdep=pre: /{s///;s/post:.*//;p}'); do
+	[ -n "${MODULE_NEEDS[$name]+known}" ] ||
+		MODULE_NEEDS[$name]=$(module_text "$file" | tr '\0' '\n' |
+			sed -n -e '/^depends=/{s///;s/,/ /g;p}' \
+				-e '/^softdep=pre: /{s///;s/post:.*//;p}')
+	for need in ${MODULE_NEEDS[$name]}; do
 		need=${need//-/_}
-		# A soft dependency may be built in or absent; a hard one is told by its name.
+		# A soft dependency may be built in or absent, or the name of an algorithm; a hard one
+		# is told by its name.
+		[ -n "${MODULE_AT[$need]-}" ] || need=${need#crypto_}_generic
 		[ -n "${MODULE_AT[$need]-}" ] || continue
 		module_visit "$kernel" "$need" || return 1
 	done
-	echo "$file"
+	MODULE_ORDER+=("$file")
 }
 
 module_text() {
@@ -662,22 +753,22 @@ module_text() {
 # add_modules DIR KERNEL MODULE…: unpack modules into DIR/modules. DIR/modules/order lists all
 # in load order, DIR/modules/NAME.load one module's own with what it needs.
 add_modules() {
-	local dir=$1 files file base module
+	local dir=$1 kernel=$2 file base module
 
-	shift
+	shift 2
 	mkdir -p "$dir/modules" || return 1
 	: >"$dir/modules/order"
-	[ $# -gt 1 ] || return 0
-	files=$(module_files "$@") || return 1
-	for file in $files; do
+	[ $# -gt 0 ] || return 0
+	find_modules "$kernel" "$@" || return 1
+	for file in ${MODULE_ORDER[@]+"${MODULE_ORDER[@]}"}; do
 		base=${file##*/}
 		base=${base%.xz}
 		module_text "$file" >"$dir/modules/$base" || return 1
 		echo "$base" >>"$dir/modules/order"
 	done
-	for module in "${@:2}"; do
-		files=$(module_files "$1" "$module") || return 1
-		for file in $files; do
+	for module in "$@"; do
+		find_modules "$kernel" "$module" || return 1
+		for file in ${MODULE_ORDER[@]+"${MODULE_ORDER[@]}"}; do
 			base=${file##*/}
 			echo "${base%.xz}"
 		done >"$dir/modules/$module.load"
@@ -754,9 +845,31 @@ make_peer() {
 		pack "$1/root" "$1/initrd" && rm -rf "$1/root"
 }
 
-# Modules of a guest that has any device to use them for; loaded when asked for on its command
-# line (lkvm.modules=a,b).
+# helpers_image: the helper programs, to be put behind the host's initramfs: programs to /helpers/bin,
+# which leads the PATH there, libraries to where the loader looks.
+helpers_image() {
+	ensure helpers
+	image helpers make_helpers "$(part_key helpers)" "$(cat "$LAB/parts.sh")"
+}
+
+make_helpers() {
+	local root=$1/root loader
+
+	mkdir -p "$root/helpers" "$root/lib" "$root/usr/libexec" &&
+		cp -a "$CACHE/helpers/bin" "$root/helpers/bin" &&
+		cp -a "$CACHE/helpers/lib" "$root/lib/riscv64-linux-gnu" || return 1
+	loader=$(cd "$root/lib" && echo riscv64-linux-gnu/ld-linux-*)
+	ln -s "$loader" "$root/lib/${loader##*/}" &&
+		ln -s /helpers/bin/virtiofsd "$root/usr/libexec/virtiofsd" &&
+		pack "$root" "$1/initrd" && rm -rf "$root"
+}
+
+# Modules of the guest, loaded when asked for on its command line (lkvm.modules=a,b): those of the
+# plain image, and those of the image for virtio devices of any kind, which is bigger.
 GUEST_MODULES=(virtio_mmio virtio_blk virtio_net)
+GUEST_VIRTIO_MODULES=(virtio_mmio virtio_pci virtio_blk virtio_net virtio_console virtio_balloon
+	virtio-rng virtio_pmem nd_pmem 9pnet_virtio 9p virtiofs vmw_vsock_virtio_transport
+	vsock_diag ext4 overlay loop)
 
 guest_cc() {
 	if [ "$(native_arch)" = riscv64 ]; then
@@ -766,12 +879,14 @@ guest_cc() {
 	fi
 }
 
-# guest_image KERNEL: initramfs of a guest from tests/boot/guest.
+# guest_image KERNEL [virtio]: initramfs of a guest from tests/boot/guest.
 guest_image() {
 	ensure busybox "kernel-$1"
 	GUEST_KERNEL=$1
+	GUEST_WANTED=("${GUEST_MODULES[@]}")
+	[ "${2-}" != virtio ] || GUEST_WANTED=("${GUEST_VIRTIO_MODULES[@]}")
 	setup_tools tools-build
-	image "guest-$1" make_guest "$1" "${GUEST_MODULES[*]}" "$(part_key busybox)" \
+	image "guest-$1${2:+-$2}" make_guest "$1" "${GUEST_WANTED[*]}" "$(part_key busybox)" \
 		"$(part_key "kernel-$1")" "$("$(guest_cc)" --version)" \
 		"$(cd "$LAB/../boot/guest" && find . -type f -perm /100 -printf x -o -type f |
 			LC_ALL=C sort; cd "$LAB/../boot/guest" && find . -type f -print0 |
@@ -797,6 +912,6 @@ make_guest() {
 			;;
 		esac
 	done
-	add_modules "$root" "$GUEST_KERNEL" "${GUEST_MODULES[@]}" || return 1
+	add_modules "$root" "$GUEST_KERNEL" "${GUEST_WANTED[@]}" || return 1
 	pack "$root" "$1/initrd" && rm -rf "$root"
 }
