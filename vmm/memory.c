@@ -2,11 +2,14 @@
 /*
  * Guest memory: reserving, mapping and the one accessor (include/lkvm/memory.h).
  *
- * A region is an anonymous private mapping inside a larger PROT_NONE
- * reservation: at least one guard page lies on each side, and the reservation is
- * large enough to slide the mapping until its address is congruent to the GPA.
- * Nothing is populated: MAP_NORESERVE leaves the decision how much memory the
+ * A region is an anonymous private mapping, or a shared one of a file, inside a
+ * larger PROT_NONE reservation: at least one guard page lies on each side, and the
+ * reservation is large enough to slide the mapping until its address is congruent to
+ * the GPA. Nothing is populated: MAP_NORESERVE leaves the decision how much memory the
  * guest may really use to the host's overcommit policy, as for every process.
+ *
+ * The file is a memfd, sealed against shrinking and growing before anybody else gets
+ * it: a peer that cut it off would otherwise end us by SIGBUS.
  *
  * Thread and lock: regions are added while the VM is built by one thread; later
  * they are only read, by all threads, without a lock. Dirty bits are set by
@@ -15,9 +18,11 @@
 #include "lkvm/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define GUEST_PAGE UINT64_C(4096)
 #define GUEST_PAGE_SHIFT 12
@@ -30,9 +35,65 @@ void memory_init(struct guest_memory *mem)
 	memset(mem, 0, sizeof(*mem));
 }
 
+void memory_share(struct guest_memory *mem)
+{
+	mem->shared = true;
+}
+
 static size_t dirty_words(const struct memory_region *region)
 {
 	return (size_t)(((region->size >> GUEST_PAGE_SHIFT) + 63) / 64);
+}
+
+/* Address space for @size bytes at any place that suits @align, and the guards. */
+static void *reserve(uint64_t size, uint64_t align, size_t *map_size, struct error *err)
+{
+	char text[32];
+	void *map;
+
+	format_size(text, sizeof(text), size);
+	if (size > SIZE_MAX - 2 * GUARD - align) {
+		fail(err, "%s of memory do not fit the address space of this host", text);
+		return NULL;
+	}
+	*map_size = (size_t)(size + 2 * GUARD + align);
+	map = mmap(NULL, *map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map != MAP_FAILED)
+		return map;
+	fail_errno(err, errno, "cannot reserve %s of address space for guest memory", text);
+	return NULL;
+}
+
+/* An unnamed file of zeroes that keeps its size. */
+static int ram_file(uint64_t size, struct error *err)
+{
+	int fd = memfd_create("lkvm-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return fail_errno(err, errno, "cannot make a file for guest memory");
+	if (!ftruncate(fd, (off_t)size) &&
+	    !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return fd;
+	fail_errno(err, errno, "cannot make a file for guest memory");
+	close(fd);
+	return -1;
+}
+
+/* Make @size bytes at @start, which are reserved, RAM: of @fd, or (-1) anonymous. */
+static int map_ram(void *start, size_t size, int fd, struct error *err)
+{
+	char text[32];
+	bool ok;
+
+	if (fd < 0)
+		ok = !mprotect(start, size, PROT_READ | PROT_WRITE);
+	else
+		ok = mmap(start, size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) != MAP_FAILED;
+	if (!ok)
+		return fail_errno(err, errno, "cannot map %s of guest memory",
+				  format_size(text, sizeof(text), size));
+	return 0;
 }
 
 struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
@@ -43,6 +104,7 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
 	uintptr_t start;
 	size_t i, map_size;
 	void *map;
+	int fd = -1;
 
 	format_size(text, sizeof(text), size);
 	if (!size || gpa % GUEST_PAGE || size % GUEST_PAGE || !is_power_of_two(align) ||
@@ -69,21 +131,17 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
 			return NULL;
 		}
 	}
-	if (size > SIZE_MAX - 2 * GUARD - align) {
-		fail(err, "%s of memory do not fit the address space of this host", text);
+	map = reserve(size, align, &map_size, err);
+	if (!map)
 		return NULL;
-	}
-	map_size = (size_t)(size + 2 * GUARD + align);
-	map = mmap(NULL, map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (map == MAP_FAILED) {
-		fail_errno(err, errno, "cannot reserve %s of address space for guest memory", text);
-		return NULL;
-	}
 	start = (uintptr_t)map + GUARD;
 	start += (gpa - start) & (align - 1);
-	if (mprotect((void *)start, (size_t)size, PROT_READ | PROT_WRITE)) {
-		fail_errno(err, errno, "cannot map %s of guest memory", text);
+	if (mem->shared)
+		fd = ram_file(size, err);
+	if ((mem->shared && fd < 0) || map_ram((void *)start, (size_t)size, fd, err)) {
 		munmap(map, map_size);
+		if (fd >= 0)
+			close(fd);
 		return NULL;
 	}
 	/* Best effort: without huge pages everything works, only slower. */
@@ -96,7 +154,7 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
 	*region = (struct memory_region){.gpa = gpa,
 					 .size = size,
 					 .hva = (void *)start,
-					 .fd = -1,
+					 .fd = fd,
 					 .map = map,
 					 .map_size = map_size};
 	mem->nr++;
@@ -110,9 +168,23 @@ void memory_destroy(struct guest_memory *mem)
 	size_t i;
 
 	memory_log_dirty(mem, false);
-	for (i = 0; i < mem->nr; i++)
+	for (i = 0; i < mem->nr; i++) {
 		munmap(mem->regions[i].map, mem->regions[i].map_size);
+		if (mem->regions[i].fd >= 0)
+			close(mem->regions[i].fd);
+	}
 	mem->nr = 0;
+}
+
+/* A file keeps its pages when they are unmapped: they are cut out of it. */
+static int give_back(const struct memory_region *r, uint64_t offset, uint64_t len)
+{
+	if (r->fd < 0)
+		return madvise((char *)r->hva + offset, (size_t)len, MADV_DONTNEED) ? -errno : 0;
+	return fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)len)
+		       ? -errno
+		       : 0;
 }
 
 int memory_forget(struct guest_memory *mem, struct error *err)
@@ -120,10 +192,10 @@ int memory_forget(struct guest_memory *mem, struct error *err)
 	size_t i;
 
 	for (i = 0; i < mem->nr; i++) {
-		struct memory_region *r = &mem->regions[i];
+		int ret = give_back(&mem->regions[i], 0, mem->regions[i].size);
 
-		if (madvise(r->hva, (size_t)r->size, MADV_DONTNEED))
-			return fail_errno(err, errno, "cannot clear guest memory");
+		if (ret)
+			return fail_errno(err, -ret, "cannot clear guest memory");
 	}
 	return 0;
 }
@@ -196,6 +268,18 @@ bool memory_write(struct guest_memory *mem, gpa_t gpa, const void *buf, uint64_t
 		return false;
 	memcpy(p, buf, (size_t)len);
 	return true;
+}
+
+int memory_discard(struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *r = memory_find(mem, gpa, len);
+	int ret;
+
+	if (!r || !len || gpa % GUEST_PAGE || len % GUEST_PAGE)
+		return -EINVAL;
+	ret = give_back(r, gpa - r->gpa, len);
+	mark_dirty(r, gpa, len);
+	return ret;
 }
 
 int memory_log_dirty(struct guest_memory *mem, bool on)

@@ -12,6 +12,11 @@
  * congruent to the GPA modulo the region's alignment, so that huge G-stage
  * mappings can form.
  *
+ * RAM is anonymous memory of this process, unless memory_share() was called first:
+ * then each region is an unnamed file, which can be given to another process
+ * (vhost-user). That process may write guest RAM as the guest may, but can't change
+ * the file's size under us.
+ *
  * Regions are added before the first vCPU runs and stay until the VM ends, so
  * look-ups take no lock. The bytes are the guest's, who may change them at any
  * time: copy first, then check the copy.
@@ -30,7 +35,7 @@
  * @gpa: first guest physical address
  * @size: bytes
  * @hva: where lkvm sees it
- * @fd: what backs it; -1 for anonymous memory
+ * @fd: the file that backs it, from offset 0; -1 for anonymous memory
  * @slot: number of its memslot
  * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
  */
@@ -49,9 +54,19 @@ struct memory_region {
 struct guest_memory {
 	struct memory_region regions[MEMORY_MAX_REGIONS]; /* sorted by gpa */
 	size_t nr;
+	bool shared;
 };
 
 void memory_init(struct guest_memory *mem);
+
+/**
+ * memory_share() - back regions by files that other processes can map
+ *
+ * For those that memory_add() adds from now on. Such memory counts as shared memory
+ * of the host (/dev/shm and its like do too), and is made of huge pages only where
+ * /sys/kernel/mm/transparent_hugepage/shmem_enabled lets it.
+ */
+void memory_share(struct guest_memory *mem);
 
 /**
  * memory_add() - reserve and map one region of zeroed RAM
@@ -60,7 +75,7 @@ void memory_init(struct guest_memory *mem);
  * @align: power of two, at least 4 KiB: HVA modulo @align equals GPA modulo @align
  *
  * Return: the region, until the next call (the table is kept sorted), or NULL
- * with @err set (overlap, wrap, no address space).
+ * with @err set (overlap, wrap, no address space, no file).
  */
 struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
 				 struct error *err);
@@ -75,6 +90,16 @@ void memory_destroy(struct guest_memory *mem);
  * Return: 0, or -1 with @err set.
  */
 int memory_forget(struct guest_memory *mem, struct error *err);
+
+/**
+ * memory_discard() - give [@gpa, @gpa + @len) back to the host; it reads as zeroes
+ *
+ * For pages that the guest does not use (any thread, the guest may run). Both must be
+ * multiples of 4 KiB, and lie inside one region. Marked dirty.
+ *
+ * Return: 0, or -errno (-EINVAL: not such a range).
+ */
+int memory_discard(struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
  * memory_find() - the region that holds all of [gpa, gpa + len), or NULL

@@ -6,9 +6,13 @@
 #include "lkvm/memory.h"
 #include "unit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,6 +307,89 @@ START_TEST(forget_zeroes)
 }
 END_TEST
 
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* Another process sees the same bytes, and can't cut them off. */
+START_TEST(shared)
+{
+	char full[4096], zero[4096] = {0}, back[4096];
+	struct memory_region *r;
+	char *twin;
+	int fd;
+
+	memory_share(&mem);
+	add(BASE + 8 * MIB, 2 * MIB);
+	r = add(BASE, 4 * MIB);
+	ck_assert_uint_eq((uintptr_t)r->hva % (2 * MIB), 0);
+	fd = r->fd;
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_ne(mem.regions[1].fd, fd);
+	ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	twin = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(twin, MAP_FAILED);
+	memset(full, 0xff, sizeof(full));
+	ck_assert(memory_write(&mem, BASE + 3 * MIB, full, sizeof(full)));
+	ck_assert_int_eq(memcmp(twin + 3 * MIB, full, sizeof(full)), 0);
+	twin[0] = 0x5a;
+	ck_assert(memory_read(&mem, BASE, back, 1));
+	ck_assert_int_eq(back[0], 0x5a);
+
+	ck_assert_int_eq(ftruncate(fd, 4096), -1);
+	ck_assert_int_eq(ftruncate(fd, 8 * MIB), -1);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1);
+
+	ck_assert_uint_ge(allocated(fd), 8192);
+	ck_assert_int_eq(memory_forget(&mem, &err), 0);
+	ck_assert_uint_eq(allocated(fd), 0);
+	ck_assert(memory_read(&mem, BASE + 3 * MIB, back, sizeof(back)));
+	ck_assert_int_eq(memcmp(back, zero, sizeof(zero)), 0);
+	munmap(twin, 4 * MIB);
+}
+END_TEST
+
+static void discards(void)
+{
+	char full[4096], zero[4096] = {0}, back[4096];
+	unsigned int i;
+
+	memset(full, 0xff, sizeof(full));
+	add(BASE, 2 * MIB);
+	for (i = 0; i < 4; i++)
+		ck_assert(memory_write(&mem, BASE + i * 4096, full, sizeof(full)));
+	ck_assert_int_eq(memory_log_dirty(&mem, true), 0);
+	ck_assert_int_eq(memory_discard(&mem, BASE + 4096, 8192), 0);
+	ck_assert_uint_eq(atomic_load(&mem.regions[0].dirty[0]), 6);
+	for (i = 0; i < 4; i++) {
+		ck_assert(memory_read(&mem, BASE + i * 4096, back, sizeof(back)));
+		ck_assert_int_eq(memcmp(back, i == 1 || i == 2 ? zero : full, sizeof(back)), 0);
+	}
+	ck_assert_int_eq(memory_discard(&mem, BASE + 1, 4096), -EINVAL);
+	ck_assert_int_eq(memory_discard(&mem, BASE, 4095), -EINVAL);
+	ck_assert_int_eq(memory_discard(&mem, BASE, 0), -EINVAL);
+	ck_assert_int_eq(memory_discard(&mem, BASE + 2 * MIB - 4096, 8192), -EINVAL);
+	ck_assert_int_eq(memory_discard(&mem, BASE - 4096, 4096), -EINVAL);
+}
+
+START_TEST(discard)
+{
+	discards();
+}
+END_TEST
+
+START_TEST(discard_shared)
+{
+	memory_share(&mem);
+	discards();
+	ck_assert_uint_le(allocated(mem.regions[0].fd), 2 * MIB - 8192);
+}
+END_TEST
+
 START_TEST(big_region_costs_nothing)
 {
 	char c = 1;
@@ -332,6 +419,9 @@ int main(void)
 	tcase_add_test(tc, guard_pages);
 	tcase_add_test(tc, dirty_bits);
 	tcase_add_test(tc, forget_zeroes);
+	tcase_add_test(tc, shared);
+	tcase_add_test(tc, discard);
+	tcase_add_test(tc, discard_shared);
 	tcase_add_test(tc, big_region_costs_nothing);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
