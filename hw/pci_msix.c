@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MSI-X: PCI Local Bus Specification 3.0, section 6.8.2 and 6.8.3.
+ *
+ * A vector can send where MSI-X is enabled, neither the function nor the vector is
+ * masked, and the command register lets the function write (bus master). While it can,
+ * and only then, it holds a route of the sink, which is kept equal to its table entry.
+ * An event that can't be sent sets the vector's pending bit; it is sent when the vector
+ * can send again. Any change goes through settle(), which makes that true for one
+ * vector.
+ *
+ * A sink may refuse a message (no routes left, an address where nothing takes
+ * messages): that is logged, the vector stays pending, and the next event or change
+ * tries again. Without a sink a message that could be sent is gone.
+ *
+ * The table is read and written by 4 or 8 aligned bytes, as the specification says
+ * software must. Address bits 1:0 and all of vector control but bit 0 read as 0.
+ *
+ * Thread and lock: one mutex; the sink is called with it held. What is saved: table
+ * and pending bits (enabled and masked are in configuration space). Loading gives all
+ * routes back; resume gets new ones.
+ */
+#include "lkvm/hw/pci_msix.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CAP_SIZE 12
+#define CAP_CONTROL 2
+#define CAP_TABLE 4
+#define CAP_PBA 8
+/* The control register's high byte. */
+#define CONTROL_ENABLE 0x80
+#define CONTROL_MASK 0x40
+
+#define ENTRY_ADDRESS_LOW 0
+#define ENTRY_ADDRESS_HIGH 4
+#define ENTRY_DATA 8
+#define ENTRY_CONTROL 12
+
+static void power_on(struct msix_entry *entries, unsigned int nr)
+{
+	while (nr--)
+		entries[nr] = (struct msix_entry){.masked = true};
+}
+
+int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
+		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log)
+{
+	unsigned int i;
+
+	memset(msix, 0, sizeof(*msix));
+	if (!nr || nr > PCI_MSIX_MAX_VECTORS || bar >= PCI_BARS || table % 8 || pba % 8)
+		return -EINVAL;
+	msix->entries = calloc(nr, sizeof(*msix->entries));
+	msix->handles = calloc(nr, sizeof(*msix->handles));
+	if (!msix->entries || !msix->handles || pthread_mutex_init(&msix->lock, NULL)) {
+		free(msix->entries);
+		free(msix->handles);
+		return -ENOMEM;
+	}
+	msix->cap = pci_add_capability(fn, PCI_CAP_ID_MSIX, CAP_SIZE);
+	if (!msix->cap) {
+		pthread_mutex_destroy(&msix->lock);
+		free(msix->entries);
+		free(msix->handles);
+		return -ENOSPC;
+	}
+	pci_put(fn, msix->cap + CAP_CONTROL, nr - 1, 2);
+	fn->writable[msix->cap + CAP_CONTROL + 1] = CONTROL_ENABLE | CONTROL_MASK;
+	pci_put(fn, msix->cap + CAP_TABLE, table | bar, 4);
+	pci_put(fn, msix->cap + CAP_PBA, pba | bar, 4);
+	msix->fn = fn;
+	msix->nr = nr;
+	msix->sink = sink;
+	msix->log = log;
+	power_on(msix->entries, nr);
+	for (i = 0; i < nr; i++)
+		msix->handles[i] = MSI_NONE;
+	return 0;
+}
+
+/* --- one vector ---------------------------------------------------------------- */
+
+static void release(struct pci_msix *msix, unsigned int vector)
+{
+	if (msix->handles[vector] == MSI_NONE)
+		return;
+	msix->sink->ops->release(msix->sink, msix->handles[vector]);
+	msix->handles[vector] = MSI_NONE;
+}
+
+/* Give the sink the entry's message; false: it does not take it. */
+static bool route(struct pci_msix *msix, unsigned int vector)
+{
+	const struct msix_entry *e = &msix->entries[vector];
+	int ret = msix->sink->ops->update(msix->sink, &msix->handles[vector], e->address, e->data);
+
+	if (!ret)
+		return true;
+	/* Not to where the message went before. */
+	release(msix, vector);
+	if (msix->log)
+		log_ratelimited(msix->log, &msix->refused, LOG_LEVEL_WARNING,
+				"%s: MSI-X vector %u: nothing takes a message to 0x%llx: %s",
+				msix->fn->name, vector, (unsigned long long)e->address,
+				strerror(-ret));
+	return false;
+}
+
+static bool can_send(const struct pci_msix *msix, const struct msix_entry *e)
+{
+	return msix->enabled && msix->master && !msix->masked && !e->masked;
+}
+
+/*
+ * Have a route where the vector can send and only there; send what is pending.
+ * @fresh: the message changed, or may have.
+ */
+static void settle(struct pci_msix *msix, unsigned int vector, bool fresh)
+{
+	struct msix_entry *e = &msix->entries[vector];
+
+	if (!can_send(msix, e)) {
+		release(msix, vector);
+		return;
+	}
+	if (msix->sink) {
+		if ((fresh || msix->handles[vector] == MSI_NONE) && !route(msix, vector))
+			return;
+		if (e->pending)
+			msix->sink->ops->trigger(msix->sink, msix->handles[vector]);
+	}
+	e->pending = false;
+}
+
+static void settle_all(struct pci_msix *msix)
+{
+	unsigned int i;
+
+	for (i = 0; i < msix->nr; i++) {
+		/* Who disables MSI-X is not to find old events when it is enabled again. */
+		if (!msix->enabled)
+			msix->entries[i].pending = false;
+		settle(msix, i, false);
+	}
+}
+
+void pci_msix_fire(struct pci_msix *msix, unsigned int vector)
+{
+	pthread_mutex_lock(&msix->lock);
+	if (msix->enabled) {
+		msix->entries[vector].pending = true;
+		settle(msix, vector, false);
+	}
+	pthread_mutex_unlock(&msix->lock);
+}
+
+bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config)
+{
+	return config[msix->cap + CAP_CONTROL + 1] & CONTROL_ENABLE;
+}
+
+bool pci_msix_config(struct pci_msix *msix)
+{
+	bool enabled = pci_msix_enabled(msix, msix->fn->config);
+	bool masked = msix->fn->config[msix->cap + CAP_CONTROL + 1] & CONTROL_MASK;
+	bool master = pci_command(msix->fn) & PCI_COMMAND_MASTER;
+
+	pthread_mutex_lock(&msix->lock);
+	if (enabled != msix->enabled || masked != msix->masked || master != msix->master) {
+		msix->enabled = enabled;
+		msix->masked = masked;
+		msix->master = master;
+		settle_all(msix);
+	}
+	pthread_mutex_unlock(&msix->lock);
+	return enabled;
+}
+
+/* --- table and pending bits --------------------------------------------------------- */
+
+static uint32_t read_word(const struct msix_entry *e, unsigned int reg)
+{
+	switch (reg) {
+	case ENTRY_ADDRESS_LOW:
+		return (uint32_t)e->address;
+	case ENTRY_ADDRESS_HIGH:
+		return (uint32_t)(e->address >> 32);
+	case ENTRY_DATA:
+		return e->data;
+	default:
+		return e->masked;
+	}
+}
+
+static void write_word(struct msix_entry *e, unsigned int reg, uint32_t value)
+{
+	switch (reg) {
+	case ENTRY_ADDRESS_LOW:
+		e->address = (e->address & ~(uint64_t)UINT32_MAX) | (value & ~3U);
+		break;
+	case ENTRY_ADDRESS_HIGH:
+		e->address = (uint32_t)e->address | (uint64_t)value << 32;
+		break;
+	case ENTRY_DATA:
+		e->data = value;
+		break;
+	default:
+		e->masked = value & 1;
+		break;
+	}
+}
+
+static bool good(uint64_t offset, unsigned int size, uint64_t limit)
+{
+	return (size == 4 || size == 8) && !(offset % size) && offset < limit;
+}
+
+uint64_t pci_msix_table_read(struct pci_msix *msix, uint64_t offset, unsigned int size)
+{
+	uint64_t value = 0;
+	unsigned int i;
+
+	if (!good(offset, size, (uint64_t)msix->nr * PCI_MSIX_ENTRY))
+		return 0;
+	pthread_mutex_lock(&msix->lock);
+	for (i = 0; i < size; i += 4)
+		value |= (uint64_t)read_word(&msix->entries[offset / PCI_MSIX_ENTRY],
+					     offset % PCI_MSIX_ENTRY + i)
+			 << 8 * i;
+	pthread_mutex_unlock(&msix->lock);
+	return value;
+}
+
+void pci_msix_table_write(struct pci_msix *msix, uint64_t offset, uint64_t value, unsigned int size)
+{
+	unsigned int i, vector = (unsigned int)(offset / PCI_MSIX_ENTRY);
+	struct msix_entry old;
+	struct msix_entry *e;
+
+	if (!good(offset, size, (uint64_t)msix->nr * PCI_MSIX_ENTRY))
+		return;
+	pthread_mutex_lock(&msix->lock);
+	e = &msix->entries[vector];
+	old = *e;
+	for (i = 0; i < size; i += 4)
+		write_word(e, offset % PCI_MSIX_ENTRY + i, (uint32_t)(value >> 8 * i));
+	settle(msix, vector, e->address != old.address || e->data != old.data);
+	pthread_mutex_unlock(&msix->lock);
+}
+
+uint64_t pci_msix_pba_read(struct pci_msix *msix, uint64_t offset, unsigned int size)
+{
+	uint64_t value = 0;
+	unsigned int i;
+
+	if (!good(offset, size, align_up(msix->nr, 64) / 8))
+		return 0;
+	pthread_mutex_lock(&msix->lock);
+	for (i = 0; i < 8 * size && 8 * offset + i < msix->nr; i++)
+		value |= (uint64_t)msix->entries[8 * offset + i].pending << i;
+	pthread_mutex_unlock(&msix->lock);
+	return value;
+}
+
+/* --- life cycle ----------------------------------------------------------------------- */
+
+static void release_all(struct pci_msix *msix)
+{
+	unsigned int i;
+
+	for (i = 0; i < msix->nr; i++)
+		release(msix, i);
+}
+
+void pci_msix_fini(struct pci_msix *msix)
+{
+	release_all(msix);
+	pthread_mutex_destroy(&msix->lock);
+	free(msix->entries);
+	free(msix->handles);
+	msix->entries = NULL;
+	msix->handles = NULL;
+}
+
+void pci_msix_reset(struct pci_msix *msix)
+{
+	pthread_mutex_lock(&msix->lock);
+	release_all(msix);
+	power_on(msix->entries, msix->nr);
+	pthread_mutex_unlock(&msix->lock);
+	pci_msix_config(msix);
+}
+
+struct msix_entry *pci_msix_transfer(struct pci_msix *msix, struct xfer *x)
+{
+	struct msix_entry *entries = calloc(msix->nr, sizeof(*entries));
+	uint32_t nr = msix->nr;
+	unsigned int i;
+
+	if (!entries) {
+		x->failed = true;
+		fail(&x->err, "%s: out of memory", msix->fn->name);
+		return NULL;
+	}
+	pthread_mutex_lock(&msix->lock);
+	memcpy(entries, msix->entries, msix->nr * sizeof(*entries));
+	pthread_mutex_unlock(&msix->lock);
+	xfer_u32(x, &nr);
+	xfer_check(x, nr == msix->nr, "MSI-X: another number of vectors");
+	for (i = 0; i < msix->nr; i++) {
+		xfer_u64(x, &entries[i].address);
+		xfer_check(x, !(entries[i].address & 3), "MSI-X: an address that is not aligned");
+		xfer_u32(x, &entries[i].data);
+		xfer_bool(x, &entries[i].masked);
+		xfer_bool(x, &entries[i].pending);
+	}
+	if (x->loading)
+		return entries;
+	free(entries);
+	return NULL;
+}
+
+void pci_msix_load(struct pci_msix *msix, struct msix_entry *entries)
+{
+	pthread_mutex_lock(&msix->lock);
+	release_all(msix);
+	free(msix->entries);
+	msix->entries = entries;
+	/* Nothing is sent before the device's resume. */
+	msix->enabled = false;
+	pthread_mutex_unlock(&msix->lock);
+}

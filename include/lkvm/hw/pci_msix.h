@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * MSI-X of one PCI function: the capability, the table, the pending bits. A pure
+ * model; messages go to a struct msi_sink.
+ *
+ * The function that has it passes on accesses to the part of its BAR where table and
+ * pending bits lie, and configuration writes. One lock inside; any thread. Lock order:
+ * configuration -> device -> MSI-X -> sink.
+ */
+#ifndef LKVM_HW_PCI_MSIX_H
+#define LKVM_HW_PCI_MSIX_H
+
+#include "lkvm/hw/pci.h"
+#include "lkvm/msi.h"
+
+#include <pthread.h>
+
+#define PCI_MSIX_MAX_VECTORS 2048u
+#define PCI_MSIX_ENTRY 16u
+
+/**
+ * struct msix_entry - one vector
+ * @address, @data: its message
+ * @masked: bit 0 of its vector control
+ * @pending: it has fired, and could not be sent
+ */
+struct msix_entry {
+	uint64_t address;
+	uint32_t data;
+	bool masked, pending;
+};
+
+/**
+ * struct pci_msix - embedded in a device; private
+ * @enabled, @masked, @master: as configuration space says
+ * @handles: of each vector, MSI_NONE where it has no route
+ */
+struct pci_msix {
+	struct pci_function *fn;
+	struct msi_sink *sink;
+	struct log *log;
+	struct ratelimit refused;
+	unsigned int cap, nr;
+	pthread_mutex_t lock;
+	bool enabled, masked, master;
+	struct msix_entry *entries;
+	uint32_t *handles;
+};
+
+/**
+ * pci_msix_init() - add the capability to @fn, which is not attached yet
+ * @nr: vectors, 1 to PCI_MSIX_MAX_VECTORS
+ * @bar, @table, @pba: where table and pending bits will be; offsets are multiples of 8
+ * @sink: NULL: messages go nowhere
+ *
+ * Return: 0, -ENOMEM, -EINVAL or -ENOSPC (nothing to undo).
+ */
+int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
+		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log);
+
+/**
+ * pci_msix_fini() - give back all routes and free
+ */
+void pci_msix_fini(struct pci_msix *msix);
+
+/**
+ * pci_msix_config() - obey configuration space, which may have changed
+ *
+ * From config_written, and from the device's resume.
+ *
+ * Return: is MSI-X enabled?
+ */
+bool pci_msix_config(struct pci_msix *msix);
+
+/**
+ * pci_msix_enabled() - does configuration space @config of this function enable it?
+ */
+bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config);
+
+/**
+ * pci_msix_fire() - the function has an event for @vector, below @nr
+ *
+ * Nothing while MSI-X is not enabled. Where the vector is masked, by itself, with all
+ * others, or by a command register that forbids the function to write, it becomes
+ * pending and is sent when that ends.
+ */
+void pci_msix_fire(struct pci_msix *msix, unsigned int vector);
+
+/**
+ * pci_msix_table_read() ... pci_msix_pba_read() - @size bytes at @offset from the
+ * beginning of the table or the pending bits
+ *
+ * 4 and 8 bytes, aligned; everything else and everything beyond reads as 0 and is
+ * dropped. Pending bits can't be written.
+ */
+uint64_t pci_msix_table_read(struct pci_msix *msix, uint64_t offset, unsigned int size);
+void pci_msix_table_write(struct pci_msix *msix, uint64_t offset, uint64_t value,
+			  unsigned int size);
+uint64_t pci_msix_pba_read(struct pci_msix *msix, uint64_t offset, unsigned int size);
+
+/**
+ * pci_msix_reset() - all vectors masked and nothing pending; after pci_function_reset()
+ */
+void pci_msix_reset(struct pci_msix *msix);
+
+/**
+ * pci_msix_transfer() - table and pending bits, as part of a device's walk
+ *
+ * Return: when loading a scratch table, to be given to pci_msix_load() or to free();
+ * NULL when saving, or where there is no memory (which fails the walk).
+ */
+struct msix_entry *pci_msix_transfer(struct pci_msix *msix, struct xfer *x);
+
+/**
+ * pci_msix_load() - commit; gives all routes back: pci_msix_config(), which the
+ * device's resume calls, gets new ones
+ */
+void pci_msix_load(struct pci_msix *msix, struct msix_entry *entries);
+
+#endif /* LKVM_HW_PCI_MSIX_H */

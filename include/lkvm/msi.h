@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Message-signalled interrupts: where a device's messages go.
+ *
+ * A message is a store of 32 bits to an address that the guest chose. Who takes
+ * messages (the kernel's interrupt files, a recorder in a test) is a sink; it keeps a
+ * route for each message that may be sent at present, and gives it a handle. A device
+ * holds a handle while its vector is enabled and not masked, tells of every change,
+ * and gives it back when the vector is masked, disabled or reset. So a sink's table of
+ * routes never holds more than what can fire.
+ *
+ * A machine without a sink has none: messages go nowhere.
+ *
+ * Any thread, with the device's locks held. Lock order: device -> sink.
+ */
+#ifndef LKVM_MSI_H
+#define LKVM_MSI_H
+
+#include "lkvm/util.h"
+
+struct msi_sink;
+
+/* No route. */
+#define MSI_NONE UINT32_MAX
+
+/**
+ * struct msi_sink_ops - what a sink offers to devices
+ * @update: from now on the route *@handle stands for a store of @data to @address;
+ *          where *@handle is MSI_NONE a route is made and its handle put there.
+ *          Returns 0, or a negative errno (no route left, an address that no
+ *          interrupt file has); then *@handle is as before, and so is its route.
+ * @trigger: send the message of a route
+ * @release: give a route back; it is not used any more
+ */
+struct msi_sink_ops {
+	int (*update)(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data);
+	void (*trigger)(struct msi_sink *sink, uint32_t handle);
+	void (*release)(struct msi_sink *sink, uint32_t handle);
+};
+
+struct msi_sink {
+	const struct msi_sink_ops *ops;
+};
+
+#endif /* LKVM_MSI_H */
