@@ -35,6 +35,14 @@ int cmd_info(struct log *log, int argc, char **argv);
 int cmd_pause(struct log *log, int argc, char **argv);
 int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);
+int cmd_balloon(struct log *log, int argc, char **argv);
+
+/**
+ * device_command() - have @device of the running VM @vm do @words, and print its answer
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int device_command(const char *vm, const char *device, const char *words, struct error *err);
 
 /**
  * not_started() - print @err as the one line that says why, and give the status

@@ -15,6 +15,7 @@ const struct command commands[] = {
 	{"pause", "stop a VM's vCPUs", cmd_pause, true},
 	{"resume", "let a paused VM go on, or wake a suspended guest", cmd_resume, true},
 	{"stop", "end a VM", cmd_stop, true},
+	{"balloon", "take memory from a running VM, or give it back", cmd_balloon, true},
 	{"help", "explain a command", cmd_help, true},
 	{"version", "print the version", cmd_version, true},
 	{NULL, NULL, NULL, false},

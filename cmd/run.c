@@ -14,6 +14,7 @@
 #include "lkvm/control.h"
 #include "lkvm/process.h"
 #include "lkvm/riscv/config.h"
+#include "lkvm/virtio/console.h"
 #include "lkvm/virtio/kind.h"
 #include "lkvm/vm.h"
 
@@ -113,30 +114,45 @@ static int choose(const char *value, const char *const *words, const char *all, 
 static int set_console(void *target, const struct option_spec *opt, const char *value, bool on,
 		       struct error *err)
 {
-	static const char *const words[] = {"serial", "hv", NULL};
+	static const char *const words[] = {"serial", "hv", "virtio", NULL};
 	struct run_options *o = target;
-	int i = choose(value, words, "serial, hv", err);
+	int i = choose(value, words, "serial, virtio, hv", err);
 
 	(void)opt;
 	(void)on;
 	if (i < 0)
 		return -1;
-	o->vm.console = i ? CONSOLE_SBI : CONSOLE_SERIAL;
+	o->vm.console = (enum console_kind)i;
 	return 0;
 }
 
 static int set_irqchip(void *target, const struct option_spec *opt, const char *value, bool on,
 		       struct error *err)
 {
-	static const char *const words[] = {"auto", "plic", NULL};
+	static const char *const words[] = {"auto", "plic", "aia", NULL};
 	struct run_options *o = target;
-	int i = choose(value, words, "auto, plic", err);
+	int i = choose(value, words, "auto, plic, aia", err);
 
 	(void)opt;
 	(void)on;
 	if (i < 0)
 		return -1;
-	o->arch.irqchip = i ? IRQCHIP_PLIC : IRQCHIP_AUTO;
+	o->arch.irqchip = (enum irqchip_choice)i;
+	return 0;
+}
+
+static int set_aia(void *target, const struct option_spec *opt, const char *value, bool on,
+		   struct error *err)
+{
+	static const char *const words[] = {"auto", "emul", "hwaccel", NULL};
+	struct run_options *o = target;
+	int i = choose(value, words, "auto, emul, hwaccel", err);
+
+	(void)opt;
+	(void)on;
+	if (i < 0)
+		return -1;
+	o->arch.aia = (enum aia_choice)i;
 	return 0;
 }
 
@@ -213,6 +229,19 @@ static int set_transport(void *target, const struct option_spec *opt, const char
 	if (i < 0)
 		return -1;
 	o->vm.transport = (enum transport_choice)i;
+	return 0;
+}
+
+/* The console's own device comes first, whatever else there is. */
+static int add_console(struct run_options *o, struct error *err)
+{
+	struct virtio_request *first = &o->vm.virtio[0];
+
+	if (o->vm.nr_virtio == ARRAY_SIZE(o->vm.virtio))
+		return fail(err, "--console virtio: a VM has at most %zu virtio devices",
+			    ARRAY_SIZE(o->vm.virtio));
+	memmove(first + 1, first, o->vm.nr_virtio++ * sizeof(*first));
+	*first = (struct virtio_request){.kind = &virtio_console_kind, .text = "virtio"};
 	return 0;
 }
 
@@ -327,7 +356,10 @@ static const struct option_spec run_rows[] = {
 	{"cpus", 'c', "N", "number of vCPUs (1)", "Machine", set_cpus, 0, false, false},
 	{"mem", 'm', "SIZE[@GPA]", "RAM in MiB, or with K M G T (512); repeat for more regions",
 	 NULL, set_mem, 0, false, false},
-	{"irqchip", 0, "CHIP", "interrupt chip: auto, plic", NULL, set_irqchip, 0, false, false},
+	{"irqchip", 0, "CHIP", "interrupt chip: auto, plic, aia (auto)", NULL, set_irqchip, 0,
+	 false, false},
+	{"aia", 0, "MODE", "AIA interrupt files: auto, emul, hwaccel (auto)", NULL, set_aia, 0,
+	 false, false},
 	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL, set_hgatp,
 	 0, false, false},
 	{"gpa-bits", 0, "N", "at least N bits of guest physical address", NULL, set_gpa_bits, 0,
@@ -339,7 +371,7 @@ static const struct option_spec run_rows[] = {
 	{"custom-mvendorid", 0, "N", "mvendorid the guest reads", NULL, set_id, 0, false, false},
 	{"custom-marchid", 0, "N", "marchid the guest reads", NULL, set_id, 1, false, false},
 	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, set_id, 2, false, false},
-	{"console", 0, "KIND", "what standard input and output are: serial, hv", "Devices",
+	{"console", 0, "KIND", "what standard input and output are: serial, virtio, hv", "Devices",
 	 set_console, 0, false, false},
 	{"virtio-transport", 0, "KIND", "what virtio devices sit behind: auto, mmio, pci", NULL,
 	 set_transport, 0, false, false},
@@ -442,6 +474,8 @@ static int settle(struct run_options *o, const struct operands *ops, struct erro
 			    o->vm.kernel);
 	if (!o->vm.firmware && !o->vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (o->vm.console == CONSOLE_VIRTIO && add_console(o, err))
+		return -1;
 	if (!o->vm.nr_mem)
 		o->vm.mem[o->vm.nr_mem++] = (struct mem_request){.size = DEFAULT_RAM};
 	if (!o->name) {

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The machine's consoles: the 8250 and the SBI console, both writing to the
- * guest's console, one of them reading from it.
+ * The machine's consoles: the 8250, the SBI console and the virtio console, all
+ * writing to the guest's console, one of them reading from it (--console).
  *
  * Output of the serial port leaves in bursts. The first byte of a burst arms a
  * timer of one millisecond; whatever the guest has written by then goes out in
  * one write. A full buffer goes out at once.
  *
  * Input wakes a guest that is suspended to RAM. Its driver does not listen then, so
- * what comes waits here and enters the port when the driver is back.
+ * what comes waits here and enters the device when the driver is back.
  *
- * Thread and lock: the serial port calls its env under its own lock, from vCPU
- * threads or the loop; the SBI functions run on vCPU threads and take @lock for
- * the input buffer. Lock order: serial -> guest console. What is saved: the port
- * by itself; waiting input will be when there are snapshots.
+ * Thread and lock: the serial port and the virtio console call their functions here
+ * under their own lock, from vCPU threads or the loop; the SBI functions run on vCPU
+ * threads and take @lock for the input buffer. Lock order: virtio console -> serial
+ * port -> guest console. What is saved: the devices by themselves; waiting input will
+ * be when there are snapshots.
  */
 #include "machine.h"
 
@@ -38,7 +39,7 @@ static void serial_flush_soon(void *opaque)
 	loop_timer_arm(&a->console.flush, now_ns() + BURST_NS);
 }
 
-static void serial_rx_has_room(void *opaque)
+static void feed_soon(void *opaque)
 {
 	struct arch_vm *a = opaque;
 
@@ -48,7 +49,7 @@ static void serial_rx_has_room(void *opaque)
 static const struct serial_env serial_env = {
 	.write = serial_write,
 	.flush_soon = serial_flush_soon,
-	.rx_room = serial_rx_has_room,
+	.rx_room = feed_soon,
 };
 
 static void flush_burst(void *opaque)
@@ -90,22 +91,44 @@ static size_t waiting(struct machine_console *c)
 	return len;
 }
 
-/* The serial port has room: first what waited, then what comes. */
-static void feed_serial(void *opaque)
+/* The SBI console is none that is fed: it asks. */
+static bool is_fed(const struct arch_vm *a)
+{
+	return a->vm->cfg->console != CONSOLE_SBI;
+}
+
+/* What the device that gets the input takes now. */
+static size_t device_room(struct arch_vm *a)
+{
+	if (a->vm->cfg->console == CONSOLE_VIRTIO)
+		return a->console.virtio ? virtio_console_room(a->console.virtio, 0) : 0;
+	return serial_rx_room(a->console.serial);
+}
+
+static void device_input(struct arch_vm *a, const uint8_t *buf, size_t len)
+{
+	if (a->vm->cfg->console == CONSOLE_VIRTIO)
+		virtio_console_input(a->console.virtio, 0, buf, len);
+	else
+		serial_rx(a->console.serial, buf, len);
+}
+
+/* The device has room: first what waited, then what comes. */
+static void feed(void *opaque)
 {
 	struct arch_vm *a = opaque;
 	struct machine_console *c = &a->console;
 	uint8_t buf[SERIAL_FIFO];
 	size_t room, len;
 
-	while ((room = serial_rx_room(c->serial)) > 0) {
+	while (is_fed(a) && (room = device_room(a)) > 0) {
 		len = take_waiting(c, buf, min_u64(room, sizeof(buf)));
 		if (!len) {
-			if (a->vm->console && c->to_serial)
+			if (a->vm->console)
 				guest_console_want_input(a->vm->console);
 			return;
 		}
-		serial_rx(c->serial, buf, len);
+		device_input(a, buf, len);
 	}
 }
 
@@ -115,12 +138,12 @@ static size_t input_room(void *opaque)
 	struct machine_console *c = &a->console;
 	size_t used = waiting(c);
 
-	if (!c->to_serial)
+	if (!is_fed(a))
 		return CONSOLE_BUFFER - used;
 	/* A sleeping guest's driver does not listen, but input must be seen to wake it. */
 	if (used || vm_suspended(a->vm))
 		return vm_suspended(a->vm) ? CONSOLE_BUFFER - used : 0;
-	return serial_rx_room(c->serial);
+	return device_room(a);
 }
 
 static void input(void *opaque, const uint8_t *buf, size_t len)
@@ -128,13 +151,13 @@ static void input(void *opaque, const uint8_t *buf, size_t len)
 	struct arch_vm *a = opaque;
 	struct machine_console *c = &a->console;
 
-	if (c->to_serial && !waiting(c) && serial_rx_room(c->serial) >= len)
-		serial_rx(c->serial, buf, len);
+	if (is_fed(a) && !waiting(c) && device_room(a) >= len)
+		device_input(a, buf, len);
 	else
 		put_waiting(c, buf, len);
 	vm_wake(a->vm);
 	/* The guest may have begun to listen since its driver was asked. */
-	if (c->to_serial && waiting(c))
+	if (is_fed(a) && waiting(c))
 		loop_post(a->vm->loop, &c->feed);
 }
 
@@ -143,6 +166,8 @@ static void drained(void *opaque)
 	struct arch_vm *a = opaque;
 
 	serial_flush(a->console.serial);
+	if (a->console.virtio)
+		virtio_console_drained(a->console.virtio, 0);
 }
 
 static const struct stream_ops sink = {
@@ -151,14 +176,31 @@ static const struct stream_ops sink = {
 	.drained = drained,
 };
 
+static size_t virtio_write(void *opaque, const void *buf, size_t len)
+{
+	return machine_console_put(opaque, buf, len);
+}
+
+static const struct virtio_console_port_ops virtio_ops = {
+	.write = virtio_write,
+	.want_input = feed_soon,
+};
+
+static void virtio_attach(void *opaque, struct virtio_console *con)
+{
+	struct arch_vm *a = opaque;
+
+	a->console.virtio = con;
+}
+
 struct device *machine_console_build(struct arch_vm *a, struct irq_line irq, struct error *err)
 {
 	struct machine_console *c = &a->console;
 
 	pthread_mutex_init(&c->lock, NULL);
-	c->to_serial = a->vm->cfg->console == CONSOLE_SERIAL;
+	c->host = (struct virtio_console_host){&virtio_ops, a, virtio_attach};
 	loop_timer_init(&c->flush, a->vm->loop, flush_burst, a);
-	loop_work_init(&c->feed, feed_serial, a);
+	loop_work_init(&c->feed, feed, a);
 	c->serial = serial_create("serial0", irq, &serial_env, a);
 	if (!c->serial) {
 		fail(err, "no memory for the serial port");
@@ -173,7 +215,18 @@ int machine_console_connect(struct arch_vm *a, struct error *err)
 
 	a->vm->console =
 		guest_console_create(a->vm, cfg->console_in, cfg->console_out, &sink, a, err);
-	return a->vm->console ? 0 : -1;
+	if (!a->vm->console)
+		return -1;
+	machine_console_resized(a);
+	return 0;
+}
+
+void machine_console_resized(struct arch_vm *a)
+{
+	uint16_t cols, rows;
+
+	if (a->console.virtio && guest_console_size(a->vm->console, &cols, &rows))
+		virtio_console_resize(a->console.virtio, cols, rows);
 }
 
 size_t machine_console_flush(struct arch_vm *a, bool patient)
@@ -235,7 +288,7 @@ size_t machine_console_get(void *opaque, uint8_t *buf, size_t len)
 	struct machine_console *c = &a->console;
 	size_t done;
 
-	if (c->to_serial)
+	if (is_fed(a))
 		return 0;
 	done = take_waiting(c, buf, len);
 	if (done && a->vm->console)
@@ -247,5 +300,9 @@ bool machine_console_has_input(struct arch_vm *a)
 {
 	struct machine_console *c = &a->console;
 
-	return waiting(c) || (c->to_serial && serial_rx_waiting(c->serial));
+	if (waiting(c))
+		return true;
+	if (a->vm->cfg->console == CONSOLE_VIRTIO)
+		return c->virtio && virtio_console_waiting(c->virtio, 0);
+	return is_fed(a) && serial_rx_waiting(c->serial);
 }

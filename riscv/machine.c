@@ -8,9 +8,11 @@
  * quiescing and destroying. Interrupt numbers are the chip's sources.
  *
  *   0x00101000  RTC
- *   0x0c000000  PLIC
+ *   0x0c000000  PLIC, or with the kernel's AIA 0x0d000000 and 0x28000000 (irqchip.c)
  *   0x10000000  serial port
  *   0x10001000  virtio-mmio windows, one for each device asked for (virtio.c)
+ *   0x30000000  PCI, where a device sits behind it (pci.c), with windows
+ *   0x40000000  for BARs below RAM and above
  *   0x80000000  RAM, upwards
  *
  * The places below RAM are where QEMU's virt machine has the same devices, so
@@ -52,12 +54,10 @@
 #include <unistd.h>
 
 #define MAP_RTC UINT64_C(0x00101000)
-#define MAP_PLIC UINT64_C(0x0c000000)
 #define MAP_SERIAL UINT64_C(0x10000000)
 
 #define IRQ_SERIAL 10
 #define IRQ_RTC 11
-#define PLIC_SOURCES 127u
 
 /* The UART's input clock; 115200 baud divides it evenly. */
 #define SERIAL_CLOCK 3686400
@@ -66,64 +66,6 @@
 #define RNG_SEED 64
 
 /* --- devices ---------------------------------------------------------- */
-
-static void plic_output(void *opaque, unsigned int context, bool level)
-{
-	struct arch_vm *a = opaque;
-	struct kvm_vcpu *vcpu = &a->vm->vcpus[context].kvm;
-
-	int ret = vcpu->run ? kvm_interrupt(vcpu, level) : 0;
-
-	if (ret)
-		log_ratelimited(a->vm->log, &a->interrupt_rl, LOG_LEVEL_ERROR,
-				"hart %u: KVM refused its external interrupt: %s", context,
-				strerror(-ret));
-}
-
-static struct device *build_plic(struct arch_vm *a, struct irq_line irq, struct error *err)
-{
-	(void)irq;
-	a->plic = plic_create("plic0", PLIC_SOURCES, a->vm->nr_vcpus, plic_output, a, a->vm->log);
-	if (!a->plic) {
-		fail(err, "no memory for the interrupt controller");
-		return NULL;
-	}
-	return plic_device(a->plic);
-}
-
-static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
-			  const struct machine_device *d)
-{
-	unsigned int i, nr = a->vm->nr_vcpus;
-	uint32_t cells[2 * PLIC_MAX_CONTEXTS];
-
-	fdt_node_begin_at(b, "interrupt-controller", d->base);
-	fdt_prop_strings(b, "compatible", "sifive,plic-1.0.0", "riscv,plic0", NULL);
-	fdt_prop_reg(b, d->base, d->size);
-	fdt_prop_empty(b, "interrupt-controller");
-	fdt_prop_u32(b, "#interrupt-cells", 1);
-	fdt_prop_u32(b, "#address-cells", 0);
-	for (i = 0; i < nr; i++) {
-		cells[2 * i] = fdt_phandle_hart(i);
-		cells[2 * i + 1] = 9; /* supervisor external interrupt */
-	}
-	fdt_prop_cells(b, "interrupts-extended", cells, 2 * (size_t)nr);
-	fdt_prop_u32(b, "riscv,ndev", PLIC_SOURCES);
-	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
-	fdt_node_end(b);
-}
-
-struct irq_line machine_irq(const struct arch_vm *a, uint32_t source)
-{
-	return (struct irq_line){a->plic ? plic_chip(a->plic) : NULL, source};
-}
-
-void machine_describe_irq(struct fdt_builder *b, const struct arch_vm *a, uint32_t irq)
-{
-	(void)a;
-	fdt_prop_u32(b, "interrupt-parent", FDT_PHANDLE_IRQCHIP);
-	fdt_prop_u32(b, "interrupts", irq);
-}
 
 static void describe_serial(struct fdt_builder *b, const struct arch_vm *a,
 			    const struct machine_device *d)
@@ -219,7 +161,6 @@ static const struct machine_row {
 			 const struct machine_device *d);
 	const struct mmio_ops *ops;
 } machine_rows[] = {
-	{MAP_PLIC, PLIC_WINDOW, 0, build_plic, describe_plic, &plic_ops},
 	{MAP_SERIAL, SERIAL_WINDOW, IRQ_SERIAL, machine_console_build, describe_serial,
 	 &serial_ops},
 	{MAP_RTC, RTC_WINDOW, IRQ_RTC, build_rtc, describe_rtc, &rtc_ops},
@@ -243,7 +184,7 @@ int machine_add(struct arch_vm *a, const struct machine_device *row, const struc
 	if (a->nr_devices == ARRAY_SIZE(a->devices))
 		return fail(err, "%s: a machine has at most %zu devices", row->device->name,
 			    ARRAY_SIZE(a->devices));
-	ret = bus_add(&a->vm->bus, &region);
+	ret = row->function || row->in_kernel ? 0 : bus_add(&a->vm->bus, &region);
 	if (ret)
 		return fail_errno(err, -ret, "%s does not fit at 0x%llx", row->device->name,
 				  (unsigned long long)row->base);
@@ -255,6 +196,8 @@ static int build_devices(struct arch_vm *a, struct error *err)
 {
 	size_t i;
 
+	if (machine_irqchip_build(a, err))
+		return -1;
 	for (i = 0; i < ARRAY_SIZE(machine_rows); i++) {
 		const struct machine_row *row = &machine_rows[i];
 		struct machine_device d = {
@@ -329,6 +272,10 @@ int arch_plan(struct vm *vm, struct error *err)
 	vm->arch = a;
 	a->vm = vm;
 	a->cfg = vm->cfg->arch;
+	a->isa_request = a->cfg->isa;
+	/* Else Linux makes the firmware's console hvc0, and the virtio console hvc1. */
+	if (vm->cfg->console == CONSOLE_VIRTIO)
+		a->isa_request.hide_sbi[SBI_EXT_DBCN] = true;
 	a->kernel.fd = -1;
 	a->initrd.fd = -1;
 	a->harts = calloc(vm->nr_vcpus, sizeof(*a->harts));
@@ -350,6 +297,8 @@ static int build_memory(struct arch_vm *a, struct error *err)
 {
 	size_t i;
 
+	if (machine_virtio_shares_memory(a))
+		memory_share(&a->vm->mem);
 	for (i = 0; i < a->map.nr_ram; i++) {
 		const struct layout_region *r = &a->map.ram[i];
 		uint64_t align = r->size >= GIB ? LAYOUT_ALIGN_GIB : LAYOUT_ALIGN;
@@ -403,7 +352,8 @@ static void see_hart(struct arch_vm *a, struct vcpu *vcpu)
 {
 	a->harts[vcpu->id].seen = true;
 	open_counters(&vcpu->kvm);
-	plic_drive_output(a->plic, vcpu->id);
+	if (a->irq.plic)
+		plic_drive_output(a->irq.plic, vcpu->id);
 }
 
 /*
@@ -413,8 +363,17 @@ static void see_hart(struct arch_vm *a, struct vcpu *vcpu)
 static int make_bootargs(struct arch_vm *a, struct error *err)
 {
 	const struct vm_config *cfg = a->vm->cfg;
-	const char *console =
-		cfg->console == CONSOLE_SERIAL ? "console=ttyS0" : "console=hvc0 earlycon=sbi";
+	static const char *const consoles[] = {
+		[CONSOLE_SERIAL] = "console=ttyS0",
+		[CONSOLE_SBI] = "console=hvc0 earlycon=sbi",
+		/*
+		 * Until its driver is there, which may be a module, the serial port tells
+		 * what happens. Linux would not say it again on hvc0: it loses what it
+		 * wants to print there first.
+		 */
+		[CONSOLE_VIRTIO] = "console=hvc0 earlycon=uart8250,mmio,0x10000000",
+	};
+	const char *console = consoles[cfg->console];
 	const char *levels = a->satp_mode >= a->isa.satp_mode ? ""
 			     : a->satp_mode == 8	      ? " no4lvl"
 			     : a->satp_mode == 9	      ? " no5lvl"
@@ -444,7 +403,7 @@ int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
 
 	a->harts[vcpu->id].seen = false;
 	if (!vcpu->id && !a->isa_decided) {
-		if (isa_decide(&vcpu->kvm, &a->cfg->isa, false, vm->log, &a->isa, err))
+		if (isa_decide(&vcpu->kvm, &a->isa_request, machine_has_aia(a), vm->log, &a->isa, err))
 			return -1;
 		ret = layout_satp(&a->map, a->cfg->satp, (unsigned int)a->isa.satp_mode,
 				  &a->satp_mode, err);
@@ -455,7 +414,7 @@ int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
 		if (make_bootargs(a, err))
 			return -1;
 		a->isa_decided = true;
-	} else if (isa_apply(&vcpu->kvm, &a->cfg->isa, &a->isa, err)) {
+	} else if (isa_apply(&vcpu->kvm, &a->isa_request, &a->isa, err)) {
 		return -1;
 	}
 	if (!vcpu->id)
@@ -483,7 +442,8 @@ static void describe_devices(struct fdt_builder *b, void *opaque)
 	size_t i;
 
 	for (i = 0; i < a->nr_devices; i++)
-		a->devices[i].describe(b, a, &a->devices[i]);
+		if (a->devices[i].describe)
+			a->devices[i].describe(b, a, &a->devices[i]);
 }
 
 /* Never blocks: the host's pool is seeded long before anybody starts a VM. */
@@ -526,7 +486,7 @@ static void *build_fdt(struct arch_vm *a, const struct boot_layout *layout, cons
 		.cbop = a->isa.cbop,
 		.mem = &a->vm->mem,
 		.bootargs = a->bootargs,
-		.stdout_path = a->console.to_serial ? "serial0:115200n8" : NULL,
+		.stdout_path = a->vm->cfg->console == CONSOLE_SERIAL ? "serial0:115200n8" : NULL,
 		.initrd = layout->initrd,
 		.initrd_size = layout->initrd_size,
 		.rng_seed = seed,
@@ -599,6 +559,11 @@ int arch_boot(struct vm *vm, struct error *err)
 	return 0;
 }
 
+void arch_window_changed(struct vm *vm)
+{
+	machine_console_resized(vm->arch);
+}
+
 int arch_start(struct vm *vm, struct error *err)
 {
 	if (activate_devices(vm->arch, err))
@@ -616,6 +581,7 @@ void arch_reset(struct vm *vm)
 	struct arch_vm *a = vm->arch;
 	size_t i;
 
+	machine_irqchip_reset(a);
 	for (i = 0; i < a->nr_devices; i++)
 		if (a->devices[i].device->ops->reset)
 			a->devices[i].device->ops->reset(a->devices[i].device);
@@ -629,15 +595,18 @@ void arch_destroy(struct vm *vm)
 		return;
 	loop_unpost(vm->loop, &a->wake_check);
 	machine_console_finish(a);
+	machine_pci_finish(a);
 	if (a->rtc)
 		loop_timer_cancel(&a->rtc_timer);
 	while (a->nr_devices--) {
 		struct device *device = a->devices[a->nr_devices].device;
 
-		bus_remove(&vm->bus, a->devices[a->nr_devices].base);
+		if (!a->devices[a->nr_devices].function && !a->devices[a->nr_devices].in_kernel)
+			bus_remove(&vm->bus, a->devices[a->nr_devices].base);
 		device->ops->destroy(device);
 	}
 	machine_virtio_finish(a);
+	machine_irqchip_finish(a);
 	if (a->kernel.fd >= 0)
 		close(a->kernel.fd);
 	if (a->initrd.fd >= 0)
@@ -654,10 +623,8 @@ void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
 {
 	struct arch_vm *a = vcpu->vm->arch;
 
-	if (a->harts[vcpu->id].seen &&
-	    !(write && gpa - MAP_PLIC < PLIC_WINDOW && plic_is_threshold(gpa - MAP_PLIC)))
-		return;
-	see_hart(a, vcpu);
+	if (machine_is_fresh_hart(a, vcpu->id, gpa, write))
+		see_hart(a, vcpu);
 }
 
 /* CSR numbers (privileged architecture, "CSR listing"). */
@@ -768,12 +735,17 @@ void arch_print_plan(struct vm *vm, FILE *out)
 		hgatp_name(a->hgatp.bits), a->hgatp.bits, a->hgatp.why,
 		hgatp_interface_name(a->hgatp.interface));
 	fprintf(out, "vCPUs: %u, first stage up to %s\n", vm->nr_vcpus, mmu_type(a->satp_mode) + 6);
-	fprintf(out, "interrupts: PLIC in user space, %u sources\n", PLIC_SOURCES);
+	machine_irqchip_print(a, out);
 	for (i = 0; i < a->nr_devices; i++) {
 		const struct machine_device *d = &a->devices[i];
 
-		fprintf(out, "  0x%012llx %8s  %s", (unsigned long long)d->base,
-			format_size(size, sizeof(size), d->size), d->device->name);
+		if (d->function)
+			fprintf(out, "  PCI 00:%02x.%x %12s  %s",
+				d->function->devfn / PCI_FUNCTIONS,
+				d->function->devfn % PCI_FUNCTIONS, "", d->device->name);
+		else
+			fprintf(out, "  0x%012llx %8s  %s", (unsigned long long)d->base,
+				format_size(size, sizeof(size), d->size), d->device->name);
 		if (d->irq)
 			fprintf(out, ", interrupt %u", d->irq);
 		fprintf(out, "\n");
@@ -781,10 +753,7 @@ void arch_print_plan(struct vm *vm, FILE *out)
 	for (i = 0; i < vm->mem.nr; i++)
 		fprintf(out, "  0x%012llx %8s  RAM\n", (unsigned long long)vm->mem.regions[i].gpa,
 			format_size(size, sizeof(size), vm->mem.regions[i].size));
-	if (a->map.pci64.size)
-		fprintf(out, "  0x%012llx %8s  kept free for 64-bit PCI\n",
-			(unsigned long long)a->map.pci64.gpa,
-			format_size(size, sizeof(size), a->map.pci64.size));
+	machine_pci_print(a, out);
 	fprintf(out, "%s %s at 0x%llx, entry 0x%llx\n", boot_format_name(a->layout.format),
 		a->kernel.name, (unsigned long long)a->layout.kernel,
 		(unsigned long long)a->layout.entry);

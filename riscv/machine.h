@@ -7,16 +7,22 @@
 #define RISCV_MACHINE_H
 
 #include "lkvm/device.h"
+#include "lkvm/hw/pci.h"
 #include "lkvm/hw/rtc.h"
 #include "lkvm/hw/serial.h"
 #include "lkvm/irq.h"
+#include "lkvm/msi.h"
+#include "lkvm/riscv/aia.h"
 #include "lkvm/riscv/boot.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/riscv/fdt.h"
 #include "lkvm/riscv/isa.h"
 #include "lkvm/riscv/plic.h"
 #include "lkvm/riscv/sbi.h"
+#include "lkvm/virtio/console.h"
 #include "lkvm/vm.h"
+
+#include <stdio.h>
 
 #define MACHINE_MAX_DEVICES 80
 
@@ -27,8 +33,10 @@ struct virtio_device;
 /**
  * struct machine_device - one row of the machine, with what was built from it
  * @device: for the life cycle
- * @describe: adds its node below /soc
+ * @describe: adds its node below /soc, or NULL
+ * @in_kernel: its window is KVM's, not the bus's
  * @base, @size: its window
+ * @function: or else it is this function on the PCI bus
  * @irq: its interrupt source, 0 for none
  */
 struct machine_device {
@@ -37,6 +45,8 @@ struct machine_device {
 			 const struct machine_device *d);
 	gpa_t base;
 	uint64_t size;
+	struct pci_function *function;
+	bool in_kernel;
 	uint32_t irq;
 };
 
@@ -49,11 +59,46 @@ struct hart {
 	bool seen;
 };
 
+/**
+ * struct msi_route - a message that may be sent
+ */
+struct msi_route {
+	uint64_t address;
+	uint32_t data;
+	bool used;
+};
+
+/**
+ * struct machine_irqchip - the chip that lines and messages go to (irqchip.c)
+ * @chip, @sink: what devices hold
+ * @plic: the one in user space; NULL where the kernel's AIA is used
+ * @aia: the one in the kernel
+ * @try_aia: it is to be used, or is
+ * @dev: its place in the machine's table
+ * @levels: of the wires to it
+ * @lock: guards @routes
+ */
+struct machine_irqchip {
+	struct irq_chip chip;
+	struct msi_sink sink;
+	struct arch_vm *a;
+	struct plic *plic;
+	struct aia aia;
+	bool try_aia, built;
+	struct device dev;
+	_Atomic uint64_t levels[2];
+	pthread_mutex_t lock;
+	struct msi_route *routes;
+	uint32_t nr_routes;
+	struct ratelimit complaints;
+};
+
 #define CONSOLE_BUFFER 1024
 
 /**
- * struct machine_console - the serial port and the SBI console, and who gets input
- * @to_serial: input goes to the serial port, else to the SBI console
+ * struct machine_console - the guest's consoles, and who gets input
+ * @virtio: the virtio console where there is one; it belongs to its transport
+ * @host: our side of it
  * @flush: sends the serial port's burst a moment after its first byte
  * @feed: moves what waits in @buf into the serial port
  * @lock: guards @buf
@@ -61,7 +106,8 @@ struct hart {
  */
 struct machine_console {
 	struct serial *serial;
-	bool to_serial;
+	struct virtio_console *virtio;
+	struct virtio_console_host host;
 	struct loop_timer flush;
 	struct loop_work feed;
 	pthread_mutex_t lock;
@@ -71,12 +117,15 @@ struct machine_console {
 
 /**
  * struct arch_vm - the RISC-V side of a VM
+ * @isa_request: what @cfg says of extensions, and what the console adds
  * @map: where RAM and the PCI window lie
  * @hgatp_host, @hgatp: what the host offers, and what was settled
  * @satp_mode: the widest first-stage mode the guest is told of
  * @kernel, @initrd: opened when the VM was created, read again at each reset
  * @devices: the machine's table, in order
  * @virtio, @nr_virtio: those of them that are virtio devices (virtio.c)
+ * @pci: the PCI host, or NULL
+ * @msi: what takes devices' messages, or NULL
  * @bootargs: the kernel command line that results, or NULL
  * @isa: decided on the first vCPU, once
  * @wake_check: looks for a reason to end a suspend at once
@@ -84,6 +133,7 @@ struct machine_console {
 struct arch_vm {
 	struct vm *vm;
 	const struct arch_config *cfg;
+	struct isa_request isa_request;
 	struct layout map;
 	struct hgatp_host hgatp_host;
 	struct hgatp hgatp;
@@ -94,7 +144,9 @@ struct arch_vm {
 	size_t nr_devices;
 	struct machine_virtio *virtio;
 	size_t nr_virtio;
-	struct plic *plic;
+	struct pci_host *pci;
+	struct msi_sink *msi;
+	struct machine_irqchip irq;
 	struct rtc *rtc;
 	struct loop_timer rtc_timer;
 	struct machine_console console;
@@ -105,14 +157,39 @@ struct arch_vm {
 	struct sbi_env sbi;
 	struct hart *harts;
 	struct loop_work wake_check;
-	struct ratelimit interrupt_rl;
 	bool dumped;
 };
 
 /**
+ * machine_irqchip_build() - the first row of the machine
+ * machine_irqchip_reset() - the KVM VM has gone
+ * machine_irqchip_finish() - after the devices
+ * machine_irqchip_print() - for --dry-run
+ * machine_has_aia() - is the kernel's AIA used, or about to be?
+ * machine_is_fresh_hart() - does this access show that KVM has reset the hart?
+ */
+int machine_irqchip_build(struct arch_vm *a, struct error *err);
+void machine_irqchip_reset(struct arch_vm *a);
+void machine_irqchip_finish(struct arch_vm *a);
+void machine_irqchip_print(const struct arch_vm *a, FILE *out);
+bool machine_has_aia(const struct arch_vm *a);
+bool machine_is_fresh_hart(const struct arch_vm *a, unsigned int id, gpa_t gpa, bool write);
+
+/**
  * machine_irq() - the wire to interrupt source @source of the machine's chip
  */
-struct irq_line machine_irq(const struct arch_vm *a, uint32_t source);
+struct irq_line machine_irq(struct arch_vm *a, uint32_t source);
+
+/* The most that machine_irq_cells() makes. */
+#define MACHINE_IRQ_CELLS 2
+
+/**
+ * machine_irq_cells() - how the chip's device tree binding spells source @irq, which is
+ * level triggered
+ *
+ * Return: how many of @cells it took.
+ */
+size_t machine_irq_cells(const struct arch_vm *a, uint32_t irq, uint32_t *cells);
 
 /**
  * machine_describe_irq() - the interrupt properties of a node whose source is @irq
@@ -129,13 +206,26 @@ int machine_add(struct arch_vm *a, const struct machine_device *row, const struc
 		void *opaque, struct error *err);
 
 /**
+ * machine_virtio_shares_memory() - will one of them give RAM to another process?
  * machine_virtio_build() - the virtio devices that were asked for
  * machine_virtio_finish() - what must end before the devices are destroyed
  * machine_virtio_find() - by name ("disk0"), or NULL
  */
+bool machine_virtio_shares_memory(const struct arch_vm *a);
 int machine_virtio_build(struct arch_vm *a, struct error *err);
 void machine_virtio_finish(struct arch_vm *a);
 struct virtio_device *machine_virtio_find(struct arch_vm *a, const char *name);
+
+/**
+ * machine_pci() - the PCI host, built by the first who asks; NULL with @err set
+ * machine_pci_irq() - the interrupt source that a function's pin drives
+ * machine_pci_finish() - take its windows off the bus
+ * machine_pci_print() - its windows, or where there is room for one, for --dry-run
+ */
+struct pci_host *machine_pci(struct arch_vm *a, struct error *err);
+uint32_t machine_pci_irq(const struct pci_function *fn);
+void machine_pci_finish(struct arch_vm *a);
+void machine_pci_print(const struct arch_vm *a, FILE *out);
 
 /**
  * machine_console_build() - the serial port, the SBI console, and their way out
@@ -166,6 +256,11 @@ void machine_console_finish(struct arch_vm *a);
  * machine_console_watch() - the guest sleeps: input is to wake it (loop thread)
  */
 void machine_console_watch(struct arch_vm *a);
+
+/**
+ * machine_console_resized() - tell the guest how large the terminal is (loop thread)
+ */
+void machine_console_resized(struct arch_vm *a);
 
 /* For struct sbi_env; opaque is the arch_vm. */
 size_t machine_console_put(void *opaque, const uint8_t *buf, size_t len);

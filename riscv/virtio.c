@@ -5,6 +5,8 @@
  *
  *   0x10001000 + i * 0x1000   virtio-mmio window i, interrupt source 40 + i
  *
+ * or, with --virtio-transport pci, a function of the PCI bus (pci.c).
+ *
  * Everything is known when the machine is built, so addresses and interrupt numbers
  * depend on the order of the options alone: the same command line gives the same
  * machine, which a restore relies on.
@@ -17,6 +19,7 @@
 #include "lkvm/arch.h"
 #include "lkvm/virtio/kind.h"
 #include "lkvm/virtio/mmio.h"
+#include "lkvm/virtio/pci.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +54,7 @@ static void run_soon(void *opaque)
 	loop_post(v->a->vm->loop, &v->again);
 }
 
-static const struct virtio_mmio_env mmio_env = {.run_soon = run_soon};
+static const struct virtio_transport_env transport_env = {.run_soon = run_soon};
 
 static void describe_mmio(struct fdt_builder *b, const struct arch_vm *a,
 			  const struct machine_device *d)
@@ -64,6 +67,34 @@ static void describe_mmio(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_node_end(b);
 }
 
+/* Put the row into the machine; the transport owns the virtio device already. */
+static int add_row(struct arch_vm *a, struct machine_virtio *v, const struct machine_device *row,
+		   const struct mmio_ops *ops, void *opaque, struct error *err)
+{
+	if (!machine_add(a, row, ops, opaque, err))
+		return 0;
+	row->device->ops->destroy(row->device);
+	v->vdev = NULL;
+	return -1;
+}
+
+static int add_pci(struct arch_vm *a, struct machine_virtio *v, struct error *err)
+{
+	struct pci_host *host = machine_pci(a, err);
+	struct machine_device row = {.describe = NULL};
+	struct virtio_pci *pci;
+
+	if (!host)
+		return -1;
+	pci = virtio_pci_create(v->vdev, host, a->msi, &transport_env, v);
+	if (!pci)
+		return fail(err, "no memory for %s", v->name);
+	row.device = virtio_pci_device(pci);
+	row.function = virtio_pci_function(pci);
+	row.irq = machine_pci_irq(row.function);
+	return add_row(a, v, &row, NULL, NULL, err);
+}
+
 static int add_mmio(struct arch_vm *a, struct machine_virtio *v, size_t index, struct error *err)
 {
 	uint32_t irq = IRQ_VIRTIO + (uint32_t)index;
@@ -73,17 +104,13 @@ static int add_mmio(struct arch_vm *a, struct machine_virtio *v, size_t index, s
 		.size = VIRTIO_MMIO_WINDOW,
 		.irq = irq,
 	};
-	struct virtio_mmio *mmio = virtio_mmio_create(v->vdev, machine_irq(a, irq), &mmio_env, v);
+	struct virtio_mmio *mmio =
+		virtio_mmio_create(v->vdev, machine_irq(a, irq), &transport_env, v);
 
 	if (!mmio)
 		return fail(err, "no memory for %s", v->name);
 	row.device = virtio_mmio_device(mmio);
-	if (machine_add(a, &row, &virtio_mmio_ops, mmio, err)) {
-		row.device->ops->destroy(row.device);
-		v->vdev = NULL;
-		return -1;
-	}
-	return 0;
+	return add_row(a, v, &row, &virtio_mmio_ops, mmio, err);
 }
 
 /* "disk1" for the second of its kind. */
@@ -99,9 +126,10 @@ static void name_device(struct arch_vm *a, size_t index, char *name, size_t len)
 	snprintf(name, len, "%s%u", cfg->virtio[index].kind->prefix, nth);
 }
 
-static int build_one(struct arch_vm *a, const struct virtio_request *req, struct machine_virtio *v,
-		     struct error *err)
+static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, struct error *err)
 {
+	const struct vm_config *cfg = a->vm->cfg;
+	const struct virtio_request *req = &cfg->virtio[index];
 	struct virtio_world world = {
 		.name = v->name,
 		.mem = &a->vm->mem,
@@ -110,6 +138,10 @@ static int build_one(struct arch_vm *a, const struct virtio_request *req, struct
 		.nr_vcpus = a->vm->nr_vcpus,
 		.vm_name = a->vm->cfg->name,
 		.dry_run = a->vm->cfg->dry_run,
+		.console = cfg->console == CONSOLE_VIRTIO ? &a->console.host : NULL,
+		.asked = cfg->virtio,
+		.nr_asked = cfg->nr_virtio,
+		.index = index,
 		.place = NULL,
 		.opaque = a,
 	};
@@ -120,6 +152,20 @@ static int build_one(struct arch_vm *a, const struct virtio_request *req, struct
 		return 0;
 	return fail(err, "--%s%s%s: %s", req->kind->option, *req->text ? " " : "", req->text,
 		    why.msg);
+}
+
+bool machine_virtio_shares_memory(const struct arch_vm *a)
+{
+	const struct vm_config *cfg = a->vm->cfg;
+	size_t i;
+
+	for (i = 0; i < cfg->nr_virtio; i++) {
+		const struct virtio_kind *kind = cfg->virtio[i].kind;
+
+		if (kind->shares_memory && kind->shares_memory(cfg->virtio[i].text))
+			return true;
+	}
+	return false;
 }
 
 int machine_virtio_build(struct arch_vm *a, struct error *err)
@@ -138,11 +184,11 @@ int machine_virtio_build(struct arch_vm *a, struct error *err)
 		v->a = a;
 		loop_work_init(&v->again, run_again, v);
 		name_device(a, i, v->name, sizeof(v->name));
-		if (build_one(a, &cfg->virtio[i], v, err))
+		if (build_one(a, i, v, err))
 			return -1;
 		if (!v->vdev)
 			continue;
-		if (add_mmio(a, v, i, err)) {
+		if (cfg->transport == TRANSPORT_PCI ? add_pci(a, v, err) : add_mmio(a, v, i, err)) {
 			if (v->vdev)
 				v->vdev->ops->destroy(v->vdev);
 			return -1;

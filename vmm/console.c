@@ -25,6 +25,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CTRL_A 0x01
@@ -288,6 +289,18 @@ void console_destroy(struct console *con)
 	}
 	free(con->queue);
 	free(con);
+}
+
+bool console_size(const struct console *con, uint16_t *cols, uint16_t *rows)
+{
+	struct winsize size;
+
+	if ((con->out < 0 || ioctl(con->out, TIOCGWINSZ, &size)) &&
+	    (con->in < 0 || ioctl(con->in, TIOCGWINSZ, &size)))
+		return false;
+	*cols = size.ws_col;
+	*rows = size.ws_row;
+	return size.ws_col && size.ws_row;
 }
 
 size_t console_write(struct console *con, const void *buf, size_t len)

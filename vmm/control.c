@@ -19,6 +19,7 @@
 #include "lkvm/control.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,7 @@
 
 #define REQUEST_MAX 256
 #define ANSWER_MAX 65536
+#define LINE_MAX_BYTES 1024 /* of an answer that is one line; an error's text fits */
 #define CLIENTS_MAX 8
 #define CLIENT_SECONDS 5
 #define PROTOCOL "lkvm/1 "
@@ -67,33 +69,6 @@ bool control_name_ok(const char *name)
 	return len >= 1 && len <= VM_NAME_MAX && strcmp(name, ".") && strcmp(name, "..") &&
 	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
 		       len;
-}
-
-/* The directory of sockets; its last component is made where it is missing. */
-static int runtime_dir(char *dir, size_t size, bool make, struct error *err)
-{
-	const char *base = getenv("XDG_RUNTIME_DIR");
-	const char *leaf = "lkvm";
-	struct stat st;
-	int len;
-
-	if (!base || base[0] != '/') {
-		base = getenv("HOME");
-		leaf = ".lkvm";
-	}
-	if (!base || base[0] != '/')
-		return fail(err, "neither XDG_RUNTIME_DIR nor HOME names a directory");
-	len = snprintf(dir, size, "%s/%s", base, leaf);
-	if (len < 0 || (size_t)len >= size)
-		return fail(err, "%s/%s is too long a path for a socket", base, leaf);
-	if (make && mkdir(dir, 0700) && errno != EEXIST)
-		return fail_errno(err, errno, "cannot make %s", dir);
-	if (lstat(dir, &st))
-		return !make && errno == ENOENT ? fail(err, "no VM runs here")
-						: fail_errno(err, errno, "%s", dir);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
-		return fail(err, "%s must be a directory of your own with mode 0700", dir);
-	return 0;
 }
 
 static int make_paths(const char *name, bool make, char *sock, char *lock, size_t size,
@@ -137,7 +112,7 @@ static void answer_text(struct client *c, const char *text, size_t len)
 
 static void answer(struct client *c, const char *text)
 {
-	char line[REQUEST_MAX];
+	char line[LINE_MAX_BYTES + 1];
 	int len = snprintf(line, sizeof(line), "%s\n", text);
 
 	answer_text(c, line, len > 0 ? (size_t)len : 0);
@@ -198,6 +173,28 @@ static void do_info(struct control *control, struct client *c)
 	free(text);
 }
 
+/* "device NAME WORDS…": what the words mean is the device's business. */
+static void do_device(struct control *control, struct client *c, const char *rest)
+{
+	char line[LINE_MAX_BYTES], reply[LINE_MAX_BYTES - 8], name[32];
+	const char *words = strchr(rest, ' ');
+	size_t len = words ? (size_t)(words - rest) : strlen(rest);
+	struct error err;
+
+	if (!len || len >= sizeof(name)) {
+		answer(c, "error the request names no device");
+		return;
+	}
+	memcpy(name, rest, len);
+	name[len] = '\0';
+	if (arch_device_command(control->vm, name, words ? words + 1 : "", reply, sizeof(reply),
+				&err))
+		snprintf(line, sizeof(line), "error %s", err.msg);
+	else
+		snprintf(line, sizeof(line), "ok%s%s", *reply ? " " : "", reply);
+	answer(c, line);
+}
+
 static void handle(struct client *c, const char *request)
 {
 	struct control *control = c->control;
@@ -211,6 +208,8 @@ static void handle(struct client *c, const char *request)
 		do_pause(control, c);
 	} else if (!strcmp(word, "info")) {
 		do_info(control, c);
+	} else if (!strncmp(word, "device ", 7)) {
+		do_device(control, c, word + 7);
 	} else if (!strcmp(word, "stop")) {
 		answer(c, "ok stopping");
 		vm_end(control->vm, VM_QUIT);

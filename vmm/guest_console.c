@@ -108,6 +108,11 @@ void guest_console_want_input(struct guest_console *con)
 	console_want_input(con->con);
 }
 
+bool guest_console_size(const struct guest_console *con, uint16_t *cols, uint16_t *rows)
+{
+	return console_size(con->con, cols, rows);
+}
+
 size_t guest_console_flush(struct guest_console *con, bool patient)
 {
 	size_t before, left = console_waiting(con->con);

@@ -148,6 +148,11 @@ void kvm_vm_destroy(struct kvm *kvm)
 	kvm->vm_fd = -1;
 }
 
+int kvm_fd_ioctl(const struct kvm *kvm, int fd, unsigned long request, unsigned long arg)
+{
+	return do_ioctl(kvm, fd, request, arg);
+}
+
 int kvm_vm_ioctl(const struct kvm *kvm, unsigned long request, unsigned long arg)
 {
 	return do_ioctl(kvm, kvm->vm_fd, request, arg);

@@ -122,14 +122,6 @@ static int create_vcpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
-/* A KVM VM exists and is empty: fill it. Runs at the start and at each reset. */
-static int fill_kvm(struct vm *vm, struct error *err)
-{
-	if (add_memslots(vm, err) || create_vcpus(vm, err))
-		return -1;
-	return arch_boot(vm, err);
-}
-
 static int create_kvm(struct vm *vm, struct error *err)
 {
 	int ret = kvm_vm_create(&vm->kvm);
@@ -137,6 +129,26 @@ static int create_kvm(struct vm *vm, struct error *err)
 	if (ret)
 		return fail_errno(err, -ret, "KVM could not create a VM");
 	return 0;
+}
+
+/* A KVM VM exists and is empty: fill it. Runs at the start and at each reset. */
+static int fill_kvm(struct vm *vm, struct error *err)
+{
+	int ret;
+
+	for (;;) {
+		if (add_memslots(vm, err) || create_vcpus(vm, err))
+			return -1;
+		ret = arch_irqchip(vm, err);
+		if (ret < 0)
+			return -1;
+		if (!ret)
+			return arch_boot(vm, err);
+		destroy_vcpus(vm);
+		kvm_vm_destroy(&vm->kvm);
+		if (create_kvm(vm, err) || arch_kvm_setup(vm, err))
+			return -1;
+	}
 }
 
 static int stop_threads(struct vm *vm)
@@ -322,8 +334,10 @@ static void got_signal(void *opaque, uint32_t events)
 
 	(void)events;
 	while (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGWINCH)
-			continue; /* a serial port has no window */
+		if (info.ssi_signo == SIGWINCH) {
+			arch_window_changed(vm);
+			continue;
+		}
 		vm->end_signal = (int)info.ssi_signo;
 		vm_end(vm, VM_SIGNAL);
 	}

@@ -7,6 +7,7 @@
  *   arch_kvm_setup   put the decisions into the KVM VM, before memslots and vCPUs
  *   arch_build       guest RAM and devices, once
  *   arch_vcpu_setup  all vCPUs exist, none has run: one call for each
+ *   arch_irqchip     the kernel's interrupt chip, where there is one
  *   arch_boot        load the guest and set the boot vCPU's registers
  *   arch_start       connect the console: the vCPUs start next, once
  *   (vCPU threads run: arch_handle_exit, arch_mmio_done)
@@ -14,7 +15,7 @@
  *   arch_destroy
  *
  * A reset builds a new KVM VM: arch_reset, arch_kvm_setup, arch_vcpu_setup,
- * arch_boot run again. All but the two exit functions run on the loop's thread.
+ * arch_irqchip, arch_boot run again. All but the two exit functions run on the loop's thread.
  * Each returns 0, or -1 with @err set.
  */
 #ifndef LKVM_ARCH_H
@@ -37,6 +38,14 @@ int arch_kvm_setup(struct vm *vm, struct error *err);
 int arch_build(struct vm *vm, struct error *err);
 int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err);
 int arch_boot(struct vm *vm, struct error *err);
+
+/**
+ * arch_irqchip() - all vCPUs exist and are set up
+ *
+ * Return: 0; 1: it has changed its mind, start over with a new KVM VM; -1.
+ */
+int arch_irqchip(struct vm *vm, struct error *err);
+
 int arch_start(struct vm *vm, struct error *err);
 void arch_reset(struct vm *vm);
 void arch_destroy(struct vm *vm);
@@ -45,6 +54,12 @@ void arch_destroy(struct vm *vm);
  * arch_flush() - hand over the guest's output that devices still gather (loop thread)
  */
 void arch_flush(struct vm *vm);
+
+/**
+ * arch_window_changed() - the terminal that the console is may have another size (loop
+ * thread, after arch_start())
+ */
+void arch_window_changed(struct vm *vm);
 
 /**
  * arch_handle_exit() - an exit that only the architecture knows (vCPU thread)

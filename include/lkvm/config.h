@@ -28,6 +28,7 @@ struct mem_request {
 enum console_kind {
 	CONSOLE_SERIAL, /* the 8250 */
 	CONSOLE_SBI,	/* the firmware console ("hv") */
+	CONSOLE_VIRTIO, /* hvc0; its device is the first of @virtio */
 };
 
 /* Virtio devices of one VM. */

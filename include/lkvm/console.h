@@ -39,6 +39,13 @@ struct console *console_create(struct loop *loop, struct log *log, int in, int o
  */
 void console_destroy(struct console *con);
 
+/**
+ * console_size() - the window of the terminal it is, output first (any thread)
+ *
+ * Return: false where it is no terminal, or one that does not know.
+ */
+bool console_size(const struct console *con, uint16_t *cols, uint16_t *rows);
+
 /* As the stream functions of the same name. */
 size_t console_write(struct console *con, const void *buf, size_t len);
 void console_want_input(struct console *con);

@@ -5,8 +5,9 @@
  * One stream socket a VM, NAME.sock in the runtime directory ($XDG_RUNTIME_DIR/lkvm,
  * else ~/.lkvm; directory 0700, socket 0600), served by the VM's loop. A request
  * is one line, "lkvm/1 WORD\n"; the answer is "ok" and a space or newline before
- * any text, or one line "error TEXT"; then the VM closes. Requests come only from the same user
- * (the kernel tells who the peer is) and are bounded in size, number and time.
+ * any text, or one line "error TEXT"; then the VM closes. The word "device" is followed
+ * by a device's name and a command for it ("device disk0 resize 10G"). Requests come only from the
+ * same user (the kernel tells who the peer is) and are bounded in size, number and time.
  */
 #ifndef LKVM_CONTROL_H
 #define LKVM_CONTROL_H

@@ -36,6 +36,11 @@ size_t guest_console_write(struct guest_console *con, const void *buf, size_t le
 void guest_console_want_input(struct guest_console *con);
 
 /**
+ * guest_console_size() - as console_size()
+ */
+bool guest_console_size(const struct guest_console *con, uint16_t *cols, uint16_t *rows);
+
+/**
  * guest_console_flush() - wait for a slow reader (loop thread)
  * @patient: as long as it takes some bytes each second; else one second in all
  *

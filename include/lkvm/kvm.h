@@ -98,6 +98,11 @@ int kvm_set_memory(const struct kvm *kvm, uint32_t slot, gpa_t gpa, uint64_t siz
 int kvm_vm_ioctl(const struct kvm *kvm, unsigned long request, unsigned long arg);
 
 /**
+ * kvm_fd_ioctl() - any request on a descriptor that a VM gave out (a device's)
+ */
+int kvm_fd_ioctl(const struct kvm *kvm, int fd, unsigned long request, unsigned long arg);
+
+/**
  * struct kvm_vcpu - a vCPU's descriptor and its shared area
  */
 struct kvm_vcpu {

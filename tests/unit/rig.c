@@ -65,6 +65,7 @@ void rig_init(struct rig *rig, enum fake_kernel kernel)
 	rig->in = in[1];
 	rig->out = out[0];
 	rig->guest_out = out[1];
+	rig->arch.irqchip = IRQCHIP_PLIC;
 	rig->cfg = (struct vm_config){.name = "rig",
 				      .kernel = rig->kernel,
 				      .cpus = 1,

@@ -6,6 +6,7 @@
 #ifndef LKVM_RISCV_CONFIG_H
 #define LKVM_RISCV_CONFIG_H
 
+#include "lkvm/riscv/aia.h"
 #include "lkvm/riscv/hgatp.h"
 #include "lkvm/riscv/isa.h"
 #include "lkvm/riscv/layout.h"
@@ -13,17 +14,20 @@
 enum irqchip_choice {
 	IRQCHIP_AUTO,
 	IRQCHIP_PLIC,
+	IRQCHIP_AIA,
 };
 
 /**
  * struct arch_config - what only a RISC-V VM has
  * @irqchip: which interrupt chip
+ * @aia: where its interrupt files live
  * @hgatp: G-stage mode and width
  * @satp: the guest's own paging mode
  * @isa: extensions and ids
  */
 struct arch_config {
 	enum irqchip_choice irqchip;
+	enum aia_choice aia;
 	struct hgatp_request hgatp;
 	enum satp_choice satp;
 	struct isa_request isa;

@@ -22,6 +22,9 @@
  * @nr_vcpus: how many there are, for the number of queues
  * @vm_name: what the VM is called, for files that are named after it
  * @dry_run: the device is built to be shown only: change nothing outside
+ * @console: what the guest's console is connected to, where that is a virtio console
+ * @asked, @nr_asked: all devices that were asked for; @index: this one among them. For a
+ *                    kind whose options make one device together.
  * @place: find and map guest addresses for a device's own memory (pmem): @size bytes
  *         of @fd from offset 0, shared, a memslot of its own, which is not RAM. Only
  *         while the device is built. Returns the address, or 0 with @err set.
@@ -35,6 +38,9 @@ struct virtio_world {
 	unsigned int nr_vcpus;
 	const char *vm_name;
 	bool dry_run;
+	const struct virtio_console_host *console;
+	const struct virtio_request *asked;
+	size_t nr_asked, index;
 	gpa_t (*place)(void *opaque, int fd, uint64_t size, bool read_only, struct error *err);
 	void *opaque;
 };
@@ -46,6 +52,8 @@ struct virtio_world {
  * @help: one sentence for help
  * @prefix: devices are called @prefix with a number behind it
  * @single: a VM has at most one
+ * @shares_memory: will a device for @text give guest memory to another process? Asked
+ *                 before RAM is mapped (memory_share()); NULL: never
  * @build: a device from @text ("" for a flag): files are opened here, helpers are
  *         started by the device's start operation. Returns NULL with @err set, in
  *         which the option's name need not be said. *@vdev stays NULL with 0 returned
@@ -58,6 +66,7 @@ struct virtio_kind {
 	const char *help;
 	const char *prefix;
 	bool single;
+	bool (*shares_memory)(const char *text);
 	int (*build)(const struct virtio_world *world, const char *text,
 		     struct virtio_device **vdev, struct error *err);
 };

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The interrupt chip of the machine: which one it is, and what devices hold of it.
+ *
+ *   PLIC   0x0c000000  in user space (plic.c), one wire to each hart
+ *   APLIC  0x0d000000  in the kernel (aia.c), turns wires into messages
+ *   IMSIC  0x28000000  in the kernel, one page for each hart, takes messages
+ *
+ * Whether the kernel's AIA can be had is known only when all its steps have succeeded,
+ * which is after devices and vCPUs exist. So devices hold lines and routes of one chip
+ * here, which hands on to the PLIC or to the kernel. With --irqchip auto the machine
+ * is built with a PLIC; where the AIA comes up it takes the PLIC's row in the machine's
+ * table, and where a step fails a new KVM VM is filled without it, and one line says
+ * which step it was.
+ *
+ * Messages are sent by KVM_SIGNAL_MSI, which takes address and data as they are: KVM's
+ * table of routes is not used, so it can't be exhausted by a guest. An address that is
+ * no interrupt file's is refused: KVM would drop it without a word.
+ *
+ * Wires into the APLIC are level triggered; a level is told when it changes.
+ *
+ * Thread and lock: lines and messages come from any thread; the table of routes has a
+ * mutex, levels are atomic (two threads never drive one wire at once: each wire is one
+ * device's, with its lock held). What is saved: the PLIC by itself; the AIA's state
+ * not yet.
+ */
+#include "machine.h"
+
+#include "lkvm/arch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAP_PLIC UINT64_C(0x0c000000)
+#define MAP_APLIC UINT64_C(0x0d000000)
+#define MAP_IMSIC UINT64_C(0x28000000)
+
+#define SOURCES 127u
+
+/* Device tree binding riscv,aplic: a wire that is active while it is high. */
+#define APLIC_LEVEL_HIGH 4
+
+/* Vectors of all devices that can fire at once. */
+#define MAX_ROUTES 4096
+
+/* --- lines ---------------------------------------------------------------- */
+
+static void set_level(struct irq_chip *chip, uint32_t source, bool level)
+{
+	struct machine_irqchip *c = container_of(chip, struct machine_irqchip, chip);
+	uint64_t bit = UINT64_C(1) << (source % 64), before;
+	int ret;
+
+	if (c->plic) {
+		struct irq_line wire = {plic_chip(c->plic), source};
+
+		irq_line_set(&wire, level);
+		return;
+	}
+	if (source > SOURCES)
+		return;
+	before = level ? atomic_fetch_or(&c->levels[source / 64], bit)
+		       : atomic_fetch_and(&c->levels[source / 64], ~bit);
+	if (!!(before & bit) == level || c->aia.fd < 0)
+		return;
+	ret = aia_set_line(&c->aia, source, level);
+	if (ret)
+		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_ERROR,
+				"KVM refused interrupt %u: %s", source, strerror(-ret));
+}
+
+static const struct irq_chip_ops chip_ops = {
+	.set_level = set_level,
+};
+
+struct irq_line machine_irq(struct arch_vm *a, uint32_t source)
+{
+	return (struct irq_line){&a->irq.chip, source};
+}
+
+size_t machine_irq_cells(const struct arch_vm *a, uint32_t irq, uint32_t *cells)
+{
+	cells[0] = irq;
+	cells[1] = APLIC_LEVEL_HIGH;
+	return a->irq.plic ? 1 : 2;
+}
+
+void machine_describe_irq(struct fdt_builder *b, const struct arch_vm *a, uint32_t irq)
+{
+	uint32_t cells[MACHINE_IRQ_CELLS];
+
+	fdt_prop_u32(b, "interrupt-parent", FDT_PHANDLE_IRQCHIP);
+	fdt_prop_cells(b, "interrupts", cells, machine_irq_cells(a, irq, cells));
+}
+
+/* --- messages --------------------------------------------------------------- */
+
+static bool is_imsic(const struct machine_irqchip *c, uint64_t address)
+{
+	return address - MAP_IMSIC < (uint64_t)c->a->vm->nr_vcpus * AIA_IMSIC_WINDOW &&
+	       address % 4 == 0;
+}
+
+static int update(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data)
+{
+	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
+	uint32_t i = *handle;
+	int ret = 0;
+
+	if (c->plic)
+		return -ENODEV;
+	if (!is_imsic(c, address))
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	if (i == MSI_NONE)
+		for (i = 0; i < c->nr_routes && c->routes[i].used; i++)
+			;
+	if (i == MAX_ROUTES) {
+		ret = -ENOSPC;
+	} else if (i == c->nr_routes) {
+		uint32_t nr = i ? 2 * i : 16;
+		struct msi_route *more = realloc(c->routes, nr * sizeof(*more));
+
+		if (more) {
+			memset(more + i, 0, (nr - i) * sizeof(*more));
+			c->routes = more;
+			c->nr_routes = nr;
+		} else {
+			ret = -ENOMEM;
+		}
+	}
+	if (!ret) {
+		c->routes[i] = (struct msi_route){address, data, true};
+		*handle = i;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return ret;
+}
+
+static void trigger(struct msi_sink *sink, uint32_t handle)
+{
+	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
+	struct msi_route route = {.used = false};
+	int ret;
+
+	pthread_mutex_lock(&c->lock);
+	if (handle < c->nr_routes)
+		route = c->routes[handle];
+	pthread_mutex_unlock(&c->lock);
+	if (!route.used || c->aia.fd < 0)
+		return;
+	ret = aia_send(&c->aia, route.address, route.data);
+	if (ret)
+		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_WARNING,
+				"a message 0x%x to 0x%llx is none KVM takes: %s", route.data,
+				(unsigned long long)route.address, strerror(-ret));
+}
+
+static void release(struct msi_sink *sink, uint32_t handle)
+{
+	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
+
+	pthread_mutex_lock(&c->lock);
+	if (handle < c->nr_routes)
+		c->routes[handle].used = false;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static const struct msi_sink_ops sink_ops = {
+	.update = update,
+	.trigger = trigger,
+	.release = release,
+};
+
+/* --- PLIC -------------------------------------------------------------------- */
+
+static void plic_output(void *opaque, unsigned int context, bool level)
+{
+	struct arch_vm *a = opaque;
+	struct kvm_vcpu *vcpu = &a->vm->vcpus[context].kvm;
+
+	int ret = vcpu->run ? kvm_interrupt(vcpu, level) : 0;
+
+	if (ret)
+		log_ratelimited(a->vm->log, &a->irq.complaints, LOG_LEVEL_ERROR,
+				"hart %u: KVM refused its external interrupt: %s", context,
+				strerror(-ret));
+}
+
+/* Each hart's supervisor external interrupt. */
+static void describe_outputs(struct fdt_builder *b, const struct arch_vm *a)
+{
+	uint32_t cells[2 * PLIC_MAX_CONTEXTS];
+	unsigned int i, nr = a->vm->nr_vcpus;
+
+	for (i = 0; i < nr; i++) {
+		cells[2 * i] = fdt_phandle_hart(i);
+		cells[2 * i + 1] = 9;
+	}
+	fdt_prop_cells(b, "interrupts-extended", cells, 2 * (size_t)nr);
+}
+
+static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
+			  const struct machine_device *d)
+{
+	fdt_node_begin_at(b, "interrupt-controller", d->base);
+	fdt_prop_strings(b, "compatible", "sifive,plic-1.0.0", "riscv,plic0", NULL);
+	fdt_prop_reg(b, d->base, d->size);
+	fdt_prop_empty(b, "interrupt-controller");
+	fdt_prop_u32(b, "#interrupt-cells", 1);
+	fdt_prop_u32(b, "#address-cells", 0);
+	describe_outputs(b, a);
+	fdt_prop_u32(b, "riscv,ndev", SOURCES);
+	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
+	fdt_node_end(b);
+}
+
+static int add_plic(struct arch_vm *a, struct error *err)
+{
+	struct machine_device row = {
+		.describe = describe_plic, .base = MAP_PLIC, .size = PLIC_WINDOW};
+
+	a->irq.plic = plic_create("plic0", SOURCES, a->vm->nr_vcpus, plic_output, a, a->vm->log);
+	if (!a->irq.plic)
+		return fail(err, "no memory for the interrupt controller");
+	row.device = plic_device(a->irq.plic);
+	if (!machine_add(a, &row, &plic_ops, a->irq.plic, err))
+		return 0;
+	row.device->ops->destroy(row.device);
+	a->irq.plic = NULL;
+	return -1;
+}
+
+/* --- AIA --------------------------------------------------------------------- */
+
+static void describe_aia(struct fdt_builder *b, const struct arch_vm *a,
+			 const struct machine_device *d)
+{
+	const struct aia *aia = &a->irq.aia;
+
+	fdt_node_begin_at(b, "imsics", MAP_IMSIC);
+	fdt_prop_strings(b, "compatible", "qemu,imsics", "riscv,imsics", NULL);
+	fdt_prop_reg(b, MAP_IMSIC, (uint64_t)a->vm->nr_vcpus * AIA_IMSIC_WINDOW);
+	fdt_prop_empty(b, "interrupt-controller");
+	fdt_prop_u32(b, "#interrupt-cells", 0);
+	fdt_prop_empty(b, "msi-controller");
+	fdt_prop_u32(b, "#msi-cells", 0);
+	describe_outputs(b, a);
+	fdt_prop_u32(b, "riscv,num-ids", aia->ids);
+	fdt_prop_u32(b, "riscv,hart-index-bits", aia->hart_bits);
+	fdt_prop_u32(b, "phandle", FDT_PHANDLE_MSI);
+	fdt_node_end(b);
+
+	fdt_node_begin_at(b, "interrupt-controller", d->base);
+	fdt_prop_strings(b, "compatible", "qemu,aplic", "riscv,aplic", NULL);
+	fdt_prop_reg(b, d->base, d->size);
+	fdt_prop_empty(b, "interrupt-controller");
+	fdt_prop_u32(b, "#interrupt-cells", 2);
+	fdt_prop_u32(b, "#address-cells", 0);
+	fdt_prop_u32(b, "msi-parent", FDT_PHANDLE_MSI);
+	fdt_prop_u32(b, "riscv,num-sources", aia->sources);
+	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
+	fdt_node_end(b);
+}
+
+static const char *aia_obstacle(struct device *dev)
+{
+	(void)dev;
+	return "the state of the kernel's AIA can't be saved yet";
+}
+
+static void aia_transfer(struct device *dev, struct xfer *x)
+{
+	x->failed = true;
+	fail(&x->err, "%s", aia_obstacle(dev));
+}
+
+/* The rest of the machine owns it. */
+static void aia_destroy(struct device *dev)
+{
+	(void)dev;
+}
+
+static const struct device_ops aia_ops = {
+	.kind = "aia",
+	.transfer = aia_transfer,
+	.destroy = aia_destroy,
+};
+
+static struct machine_device aia_row(struct arch_vm *a)
+{
+	a->irq.dev = (struct device){&aia_ops, "aplic0"};
+	return (struct machine_device){
+		.device = &a->irq.dev,
+		.describe = describe_aia,
+		.base = MAP_APLIC,
+		.size = AIA_APLIC_WINDOW,
+		.in_kernel = true,
+	};
+}
+
+static int plan(struct arch_vm *a, struct error *err)
+{
+	struct error why;
+
+	if (a->cfg->irqchip == IRQCHIP_PLIC)
+		return 0;
+	if (!aia_offered(&a->vm->kvm, &why)) {
+		a->irq.try_aia = true;
+		return 0;
+	}
+	if (a->cfg->irqchip == IRQCHIP_AIA)
+		return fail(err, "--irqchip aia: %s", why.msg);
+	log_info(a->vm->log, "interrupts: the PLIC: %s", why.msg);
+	return 0;
+}
+
+int machine_irqchip_build(struct arch_vm *a, struct error *err)
+{
+	struct machine_irqchip *c = &a->irq;
+	struct machine_device row;
+
+	c->a = a;
+	c->chip.ops = &chip_ops;
+	c->sink.ops = &sink_ops;
+	c->aia.fd = -1;
+	if (plan(a, err))
+		return -1;
+	if (pthread_mutex_init(&c->lock, NULL))
+		return fail(err, "no memory for the interrupt chip");
+	c->built = true;
+	a->msi = c->try_aia ? &c->sink : NULL;
+	if (a->cfg->irqchip != IRQCHIP_AIA)
+		return add_plic(a, err);
+	row = aia_row(a);
+	return machine_add(a, &row, NULL, NULL, err);
+}
+
+/* The AIA is up: the PLIC, which has had no part in anything yet, makes room. */
+static void replace_plic(struct arch_vm *a)
+{
+	struct device *plic = plic_device(a->irq.plic);
+
+	bus_remove(&a->vm->bus, MAP_PLIC);
+	plic->ops->destroy(plic);
+	a->irq.plic = NULL;
+	a->devices[0] = aia_row(a);
+}
+
+int arch_irqchip(struct vm *vm, struct error *err)
+{
+	struct arch_vm *a = vm->arch;
+	struct machine_irqchip *c = &a->irq;
+	struct aia_request req = {
+		.aplic = MAP_APLIC,
+		.imsic = MAP_IMSIC,
+		.harts = vm->nr_vcpus,
+		.sources = SOURCES,
+		.mode = a->cfg->aia,
+	};
+	struct error why;
+
+	if (!c->try_aia)
+		return 0;
+	if (!aia_setup(&c->aia, &vm->kvm, &req, &why)) {
+		if (c->plic)
+			replace_plic(a);
+		return 0;
+	}
+	/* After the first time there is no way back: the guest knows its machine. */
+	if (!c->plic)
+		return fail(err, "%sthe kernel's AIA: %s",
+			    a->cfg->irqchip == IRQCHIP_AIA ? "--irqchip aia: " : "", why.msg);
+	log_warning(vm->log, "interrupts: the PLIC, because the kernel's AIA failed: %s", why.msg);
+	c->try_aia = false;
+	a->msi = NULL;
+	a->isa_decided = false;
+	free(a->bootargs);
+	a->bootargs = NULL;
+	return 1;
+}
+
+void machine_irqchip_reset(struct arch_vm *a)
+{
+	aia_close(&a->irq.aia);
+}
+
+void machine_irqchip_finish(struct arch_vm *a)
+{
+	aia_close(&a->irq.aia);
+	free(a->irq.routes);
+	if (a->irq.built)
+		pthread_mutex_destroy(&a->irq.lock);
+}
+
+bool machine_has_aia(const struct arch_vm *a)
+{
+	return a->irq.try_aia;
+}
+
+void machine_irqchip_print(const struct arch_vm *a, FILE *out)
+{
+	const struct aia *aia = &a->irq.aia;
+
+	if (a->irq.plic)
+		fprintf(out, "interrupts: PLIC in user space, %u sources\n", SOURCES);
+	else
+		fprintf(out,
+			"interrupts: AIA in the kernel, %u sources, %u identities, mode %s; IMSICs "
+			"at 0x%llx\n",
+			aia->sources, aia->ids, aia_mode_name(aia->mode),
+			(unsigned long long)MAP_IMSIC);
+}
+
+/* --- harts that KVM reset ------------------------------------------------------- */
+
+bool machine_is_fresh_hart(const struct arch_vm *a, unsigned int id, gpa_t gpa, bool write)
+{
+	if (!a->harts[id].seen)
+		return true;
+	return a->irq.plic && write && gpa - MAP_PLIC < PLIC_WINDOW &&
+	       plic_is_threshold(gpa - MAP_PLIC);
+}
