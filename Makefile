@@ -68,9 +68,9 @@ ALL_LDFLAGS = $(HARDEN_LD) -pthread $(LDFLAGS)
 ifdef SYSROOT
   # Only these libraries come from there: the C library stays the compiler's own.
   ALL_CPPFLAGS += -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/riscv64-linux-gnu
-  LIBS := $(SYSROOT)/usr/lib/riscv64-linux-gnu/libfdt.a $(SYSROOT)/usr/lib/riscv64-linux-gnu/libz.a
+  LIBS := $(patsubst %,$(SYSROOT)/usr/lib/riscv64-linux-gnu/lib%.a,fdt z uring)
 else
-  LIBS := -lfdt -lz
+  LIBS := -lfdt -lz -luring
 endif
 
 CORE := $(sort $(wildcard vmm/*.c riscv/*.c hw/*.c virtio/*.c snapshot/*.c))

@@ -16,22 +16,32 @@
  * Stable writes. Where neither FLUSH nor CONFIG_WCE was negotiated, or where
  * `writeback` is 0, a write or write-zeroes is synced before it is reported.
  *
- * Two steps: blk_start() takes and checks, inside the device's lock;
- * virtio_blk_execute() does the input and output without it and completes, at once
- * or later on another thread. In between the request keeps all it needs with it
- * (struct blk_op), so that nothing is read from guest memory twice.
+ * Then it is cut into steps (struct blk_io): parts of a read or write, one range after
+ * the other, the sync that follows a stable write. virtio_blk_next() gives the next one
+ * and virtio_blk_result() takes what came of it, so whoever carries steps out - this
+ * file, threads, the kernel's ring - goes the same way, short counts and errors
+ * included. Between the two a request keeps all it needs with it (struct blk_op):
+ * nothing is read from guest memory twice.
+ *
+ * What the back end can do at once is done on the notifying thread, which costs no
+ * other thread's wake-up; after NOW_BYTES of it in one pass the vCPU is let go, and the
+ * rest goes the way of what waits: to the executor. Without an executor everything is
+ * carried out on the notifying thread.
  *
  * A host that says ENOSPC or EIO is a failed request for the guest and a rate
  * limited line for the person.
  *
- * Thread and lock: the virtio device's. capacity and the cache mode are read inside;
- * the back end takes care of itself. What is saved: the capacity, as a check, and
+ * Thread and lock: the virtio device's. Capacity and the cache mode are read inside; a
+ * request under way belongs to who carries it out. What is saved: the capacity, as a check, and
  * `writeback`.
  */
 #include "lkvm/virtio/blk.h"
 
+#include "lkvm/options.h"
+
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +87,8 @@
 #define CHAIN_OVERHEAD 2
 
 #define MAX_RANGES 16
+/* In sectors: smaller holes free nothing in a file system. */
+#define DISCARD_ALIGNMENT 8
 /* 1 GiB: what one range may hold, so that zeroing by hand ends in time. */
 #define MAX_RANGE_SECTORS (UINT32_C(1) << 21)
 
@@ -91,22 +103,29 @@ struct blk_range {
 	uint32_t sectors, flags;
 };
 
+/* What one pass copies on a vCPU's thread before it goes on elsewhere. */
+#define NOW_BYTES (4 * MIB)
+
 /**
  * struct blk_op - a request under way
- * @blk: whose it is
- * @data: what is read or written
- * @offset: in bytes
- * @sync: the write must be stable before it is reported
- * @ranges: of a discard or write-zeroes, in sectors
+ * @req: whose it is
+ * @status: what is to be said
+ * @sync: it must be stable before it is reported
+ * @synced: a flush is done
+ * @data: what is read or written; @offset: its place in bytes; @left: bytes of it
+ * @ranges: of a discard or write-zeroes, in sectors; @range: the next one
  */
 struct blk_op {
+	struct blk_task task;
 	struct virtio_blk *blk;
+	struct virtq_request *req;
 	uint32_t type;
-	bool sync;
+	uint8_t status;
+	bool sync, synced;
 	uint64_t offset;
 	struct virtq_cursor data;
-	uint32_t len;
-	unsigned int nr_ranges;
+	uint32_t left;
+	unsigned int nr_ranges, range;
 	struct blk_range ranges[MAX_RANGES];
 };
 
@@ -125,6 +144,7 @@ struct virtio_blk {
 	struct ratelimit host_errors;
 	char serial[VIRTIO_BLK_SERIAL];
 	uint64_t sectors;
+	uint64_t now_left; /* of NOW_BYTES */
 	struct blk_state s;
 };
 
@@ -152,7 +172,7 @@ static uint8_t check_rw(struct virtio_blk *blk, struct blk_op *op, uint64_t sect
 {
 	if (op->type == T_OUT && blk->backend.read_only)
 		return S_IOERR;
-	if (op->len % VIRTIO_BLK_SECTOR || !inside(blk, sector, op->len / VIRTIO_BLK_SECTOR))
+	if (op->left % VIRTIO_BLK_SECTOR || !inside(blk, sector, op->left / VIRTIO_BLK_SECTOR))
 		return S_IOERR;
 	op->offset = sector * VIRTIO_BLK_SECTOR;
 	return S_OK;
@@ -164,10 +184,11 @@ static uint8_t check_ranges(struct virtio_blk *blk, struct blk_op *op)
 
 	if (!virtio_has(&blk->vdev, op->type == T_DISCARD ? F_DISCARD : F_WRITE_ZEROES))
 		return S_UNSUPP;
-	op->nr_ranges = op->len / sizeof(struct blk_range);
-	if (!op->nr_ranges || op->len % sizeof(struct blk_range) || op->nr_ranges > MAX_RANGES)
+	op->nr_ranges = op->left / sizeof(struct blk_range);
+	if (!op->nr_ranges || op->left % sizeof(struct blk_range) || op->nr_ranges > MAX_RANGES)
 		return S_IOERR;
-	virtq_read(&op->data, op->ranges, op->len);
+	virtq_read(&op->data, op->ranges, op->left);
+	op->left = 0;
 	for (i = 0; i < op->nr_ranges; i++) {
 		struct blk_range *r = &op->ranges[i];
 
@@ -188,112 +209,139 @@ static uint8_t check(struct virtio_blk *blk, struct blk_op *op, uint64_t sector)
 {
 	switch (op->type) {
 	case T_IN:
+		return check_rw(blk, op, sector);
 	case T_OUT:
+		op->sync = must_sync(blk);
 		return check_rw(blk, op, sector);
 	case T_FLUSH:
+		op->sync = true;
+		op->left = 0;
 		return virtio_has(&blk->vdev, F_FLUSH) ? S_OK : S_UNSUPP;
-	case T_DISCARD:
 	case T_WRITE_ZEROES:
+		op->sync = must_sync(blk);
+		return check_ranges(blk, op);
+	case T_DISCARD:
 		return check_ranges(blk, op);
 	case T_GET_ID:
+		virtq_write(&op->data, blk->serial, min_u64(op->left, sizeof(blk->serial)));
+		op->left = 0;
 		return S_OK;
 	default:
 		return S_UNSUPP;
 	}
 }
 
-/* --- carrying out --------------------------------------------------------------- */
+/* --- steps ----------------------------------------------------------------------- */
 
-static uint8_t host_error(struct virtio_blk *blk, const char *what, uint64_t offset, int errnum)
+static struct blk_op *to_op(struct blk_task *task)
 {
+	return container_of(task, struct blk_op, task);
+}
+
+static void host_error(struct blk_op *op, const char *what, uint64_t offset, int errnum)
+{
+	struct virtio_blk *blk = op->blk;
+
+	op->status = S_IOERR;
 	if (blk->vdev.log)
 		log_ratelimited(blk->vdev.log, &blk->host_errors, LOG_LEVEL_WARNING,
 				"%s: %s at byte %llu failed: %s", blk->vdev.name, what,
 				(unsigned long long)offset, strerror(errnum));
-	return S_IOERR;
 }
 
-static uint8_t do_rw(struct virtio_blk *blk, struct blk_op *op)
+/* The next range that is not empty. */
+static bool next_range(struct blk_op *op, struct blk_io *io)
+{
+	const struct blk_range *r;
+
+	while (op->range < op->nr_ranges && !op->ranges[op->range].sectors)
+		op->range++;
+	if (op->range == op->nr_ranges)
+		return false;
+	r = &op->ranges[op->range];
+	*io = (struct blk_io){
+		.type = op->type == T_DISCARD ? BLK_DISCARD : BLK_ZERO,
+		.unmap = r->flags & RANGE_F_UNMAP,
+		.offset = r->sector * VIRTIO_BLK_SECTOR,
+		.len = (uint64_t)r->sectors * VIRTIO_BLK_SECTOR,
+	};
+	return true;
+}
+
+static bool next_data(struct blk_op *op, struct blk_io *io, struct iovec *iov, unsigned int max)
+{
+	size_t mapped;
+
+	if (!op->left)
+		return false;
+	io->type = op->type == T_IN ? BLK_READ : BLK_WRITE;
+	io->offset = op->offset;
+	io->iov = iov;
+	io->nr = virtq_map(&op->data, op->left, iov, max, &mapped);
+	io->len = mapped;
+	return true;
+}
+
+bool virtio_blk_next(struct blk_task *task, struct blk_io *io, struct iovec *iov, unsigned int max)
+{
+	struct blk_op *op = to_op(task);
+	bool more = false;
+
+	if (op->status != S_OK)
+		return false;
+	*io = (struct blk_io){.type = BLK_SYNC};
+	if (op->type == T_IN || op->type == T_OUT)
+		more = next_data(op, io, iov, max);
+	else if (op->type != T_FLUSH)
+		more = next_range(op, io);
+	return more || (op->sync && !op->synced);
+}
+
+static void data_done(struct blk_op *op, long n)
 {
 	bool out = op->type == T_OUT;
+
+	/* A file that was cut short under us reads as nothing. */
+	if (n <= 0 || n > (long)op->left) {
+		host_error(op, out ? "writing" : "reading", op->offset, n < 0 ? (int)-n : EIO);
+		return;
+	}
+	if (out)
+		virtq_skip(&op->data, (size_t)n);
+	else
+		virtq_filled(&op->data, (size_t)n);
+	op->left -= (uint32_t)n;
+	op->offset += (uint64_t)n;
+}
+
+void virtio_blk_result(struct blk_task *task, long result)
+{
+	struct blk_op *op = to_op(task);
+
+	if (result == -EINTR)
+		return;
+	if (op->left) {
+		data_done(op, result);
+	} else if (op->range < op->nr_ranges) {
+		if (result)
+			host_error(op, op->type == T_DISCARD ? "discarding" : "zeroing",
+				   op->ranges[op->range].sector * VIRTIO_BLK_SECTOR, (int)-result);
+		op->range++;
+	} else {
+		if (result)
+			host_error(op, "syncing", 0, (int)-result);
+		op->synced = true;
+	}
+}
+
+void virtio_blk_perform(struct blk_task *task)
+{
+	const struct blk_backend *b = &to_op(task)->blk->backend;
 	struct iovec iov[BLK_BATCH];
-	uint32_t left = op->len;
-	uint64_t offset = op->offset;
+	struct blk_io io;
 
-	while (left) {
-		size_t mapped;
-		unsigned int nr = virtq_map(&op->data, left, iov, BLK_BATCH, &mapped);
-		long n = out ? blk->backend.ops->writev(blk->backend.opaque, iov, nr, offset)
-			     : blk->backend.ops->readv(blk->backend.opaque, iov, nr, offset);
-
-		if (n == -EINTR)
-			continue;
-		/* A file that was cut short under us reads as nothing. */
-		if (n <= 0 || (size_t)n > mapped)
-			return host_error(blk, out ? "writing" : "reading", offset,
-					  n < 0 ? (int)-n : EIO);
-		if (out)
-			virtq_skip(&op->data, (size_t)n);
-		else
-			virtq_filled(&op->data, (size_t)n);
-		left -= (uint32_t)n;
-		offset += (uint64_t)n;
-	}
-	return S_OK;
-}
-
-static uint8_t do_ranges(struct virtio_blk *blk, const struct blk_op *op)
-{
-	const struct blk_backend *b = &blk->backend;
-	unsigned int i;
-
-	for (i = 0; i < op->nr_ranges; i++) {
-		uint64_t offset = op->ranges[i].sector * VIRTIO_BLK_SECTOR;
-		uint64_t len = (uint64_t)op->ranges[i].sectors * VIRTIO_BLK_SECTOR;
-		int ret;
-
-		if (!len)
-			continue;
-		if (op->type == T_DISCARD)
-			ret = b->ops->discard(b->opaque, offset, len);
-		else
-			ret = b->ops->zero(b->opaque, offset, len,
-					   op->ranges[i].flags & RANGE_F_UNMAP);
-		if (ret)
-			return host_error(blk, op->type == T_DISCARD ? "discarding" : "zeroing",
-					  offset, -ret);
-	}
-	return S_OK;
-}
-
-static uint8_t do_sync(struct virtio_blk *blk)
-{
-	int ret = blk->backend.ops->sync(blk->backend.opaque);
-
-	return ret ? host_error(blk, "syncing", 0, -ret) : S_OK;
-}
-
-static uint8_t execute(struct virtio_blk *blk, struct blk_op *op)
-{
-	uint8_t status = S_OK;
-
-	switch (op->type) {
-	case T_IN:
-	case T_OUT:
-		status = do_rw(blk, op);
-		break;
-	case T_FLUSH:
-		return do_sync(blk);
-	case T_GET_ID:
-		virtq_write(&op->data, blk->serial, min_u64(op->len, sizeof(blk->serial)));
-		break;
-	default:
-		status = do_ranges(blk, op);
-		break;
-	}
-	if (status == S_OK && op->sync)
-		status = do_sync(blk);
-	return status;
+	while (virtio_blk_next(task, &io, iov, BLK_BATCH))
+		virtio_blk_result(task, b->ops->perform(b->opaque, &io));
 }
 
 /* The status byte is the last of the writable part. */
@@ -305,65 +353,106 @@ static void put_status(struct virtq_request *req, uint8_t status)
 	virtq_write(&c, &status, 1);
 }
 
-void virtio_blk_execute(struct virtq_request *req)
+static void finish(struct blk_op *op)
 {
-	struct blk_op *op = virtq_priv(req);
-	struct virtio_blk *blk = op->blk;
-
-	put_status(req, execute(blk, op));
-	virtio_enter_device(&blk->vdev);
-	virtio_complete(&blk->vdev, req);
-	virtio_leave(&blk->vdev);
+	put_status(op->req, op->status);
+	virtio_complete(&op->blk->vdev, op->req);
 }
 
-/* Take @req apart. True where it is to be carried out; else it was given back. */
-static bool blk_start(struct virtio_blk *blk, struct virtq_request *req)
+void virtio_blk_finish(struct blk_task *tasks)
+{
+	struct virtio_device *vdev;
+
+	if (!tasks)
+		return;
+	vdev = &to_op(tasks)->blk->vdev;
+	virtio_enter_device(vdev);
+	while (tasks) {
+		struct blk_task *next = tasks->next;
+
+		finish(to_op(tasks));
+		tasks = next;
+	}
+	virtio_leave(vdev);
+}
+
+/* --- a pass ------------------------------------------------------------------------ */
+
+/* Take @req apart. NULL: it was no good and has been given back. */
+static struct blk_op *blk_start(struct virtio_blk *blk, struct virtq_request *req)
 {
 	struct blk_op *op = virtq_priv(req);
 	struct virtq_cursor in = virtq_reader(req);
 	struct blk_header header;
-	uint8_t status = S_IOERR;
 
 	op->blk = blk;
+	op->req = req;
+	op->status = S_IOERR;
 	if (!req->writable) {
 		virtio_complain(&blk->vdev, "a request has no place for its status");
 		virtio_complete(&blk->vdev, req);
-		return false;
+		return NULL;
 	}
 	if (virtq_read(&in, &header, sizeof(header)) == sizeof(header)) {
 		op->type = le32toh(header.type);
 		if (op->type == T_IN || op->type == T_GET_ID) {
 			op->data = virtq_writer(req);
-			op->len = req->writable - 1;
+			op->left = req->writable - 1;
 		} else {
 			op->data = in;
-			op->len = in.left;
+			op->left = in.left;
 		}
-		op->sync = (op->type == T_OUT || op->type == T_WRITE_ZEROES) && must_sync(blk);
-		status = check(blk, op, le64toh(header.sector));
+		op->status = check(blk, op, le64toh(header.sector));
 	}
-	if (status == S_OK)
-		return true;
-	put_status(req, status);
-	virtio_complete(&blk->vdev, req);
-	return false;
+	if (op->status == S_OK)
+		return op;
+	finish(op);
+	return NULL;
+}
+
+/* Carry out what is possible here and now. False: something is left. */
+static bool try_now(struct virtio_blk *blk, struct blk_op *op)
+{
+	const struct blk_backend *b = &blk->backend;
+	struct iovec iov[BLK_BATCH];
+	struct blk_io io;
+	long n;
+
+	while (virtio_blk_next(&op->task, &io, iov, BLK_BATCH)) {
+		if (!b->ops->now || io.len > blk->now_left)
+			return false;
+		n = b->ops->now(b->opaque, &io);
+		if (n == -EAGAIN)
+			return false;
+		virtio_blk_result(&op->task, n);
+		blk->now_left -= io.len;
+	}
+	return true;
 }
 
 static void blk_notify(struct virtio_device *vdev, unsigned int index)
 {
 	struct virtio_blk *blk = to_blk(vdev);
 	struct virtq_request *req;
+	bool submitted = false;
 
+	blk->now_left = NOW_BYTES;
 	while ((req = virtq_pop(virtio_queue(vdev, index)))) {
-		if (!blk_start(blk, req))
+		struct blk_op *op = blk_start(blk, req);
+
+		if (!op)
 			continue;
 		if (blk->env) {
-			blk->env->submit(blk->opaque, req);
-		} else {
-			put_status(req, execute(blk, virtq_priv(req)));
-			virtio_complete(vdev, req);
+			if (!try_now(blk, op) && blk->env->submit(blk->opaque, &op->task)) {
+				submitted = true;
+				continue;
+			}
 		}
+		virtio_blk_perform(&op->task);
+		finish(op);
 	}
+	if (submitted && blk->env->commit)
+		blk->env->commit(blk->opaque);
 }
 
 /* --- configuration ---------------------------------------------------------------- */
@@ -398,7 +487,7 @@ static void blk_config_get(struct virtio_device *vdev, uint8_t *config)
 	if (vdev->offered & VIRTIO_BIT(F_DISCARD)) {
 		put32(config + CFG_MAX_DISCARD_SECTORS, MAX_RANGE_SECTORS);
 		put32(config + CFG_MAX_DISCARD_SEG, MAX_RANGES);
-		put32(config + CFG_DISCARD_ALIGNMENT, 1);
+		put32(config + CFG_DISCARD_ALIGNMENT, DISCARD_ALIGNMENT);
 	}
 	if (vdev->offered & VIRTIO_BIT(F_WRITE_ZEROES)) {
 		put32(config + CFG_MAX_ZEROES_SECTORS, MAX_RANGE_SECTORS);
@@ -447,10 +536,36 @@ static void blk_destroy(struct virtio_device *vdev)
 {
 	struct virtio_blk *blk = to_blk(vdev);
 
+	/* Nothing is under way any more, but an executor's thread may still be on its way out. */
+	virtio_device_quiesce(vdev);
+	if (blk->env && blk->env->destroy)
+		blk->env->destroy(blk->opaque);
 	virtio_device_fini(vdev);
 	if (blk->backend.ops->close)
 		blk->backend.ops->close(blk->backend.opaque);
 	free(blk);
+}
+
+/* "resize": look how large the image is; "resize SIZE": make it so large. */
+static int blk_command(struct virtio_device *vdev, const char *words, char *reply, size_t len,
+		       struct error *err)
+{
+	struct virtio_blk *blk = to_blk(vdev);
+	char text[32];
+	uint64_t size;
+	int ret;
+
+	if (!strcmp(words, "resize"))
+		ret = virtio_blk_look(blk, err);
+	else if (strncmp(words, "resize ", 7))
+		return fail(err, "a disk knows the command 'resize [SIZE]', not '%s'", words);
+	else
+		ret = parse_size(words + 7, 1, &size, err) || virtio_blk_set_size(blk, size, err);
+	if (ret)
+		return -1;
+	snprintf(reply, len, "%s has %s", vdev->name,
+		 format_size(text, sizeof(text), blk->backend.size));
+	return 0;
 }
 
 static const struct virtio_device_ops blk_ops = {
@@ -464,6 +579,7 @@ static const struct virtio_device_ops blk_ops = {
 	.notify = blk_notify,
 	.reset = blk_reset,
 	.transfer = blk_transfer,
+	.command = blk_command,
 	.destroy = blk_destroy,
 };
 
@@ -477,9 +593,9 @@ static uint64_t features_of(const struct virtio_blk_config *config,
 		f |= VIRTIO_BIT(F_MQ);
 	if (backend->read_only)
 		return f | VIRTIO_BIT(F_RO);
-	if (backend->ops->discard)
+	if (backend->discards)
 		f |= VIRTIO_BIT(F_DISCARD);
-	if (backend->ops->zero)
+	if (backend->zeroes)
 		f |= VIRTIO_BIT(F_WRITE_ZEROES);
 	return f;
 }
@@ -532,16 +648,56 @@ struct virtio_device *virtio_blk_device(struct virtio_blk *blk)
 	return &blk->vdev;
 }
 
-int virtio_blk_resize(struct virtio_blk *blk, uint64_t size)
+/* Nothing is under way: from here the disk has @size bytes. */
+static int resized(struct virtio_blk *blk, uint64_t size, bool set, struct error *err)
 {
-	if (size % VIRTIO_BLK_SECTOR)
-		return -EINVAL;
-	virtio_enter(&blk->vdev);
-	if (size / VIRTIO_BLK_SECTOR != blk->sectors) {
-		blk->backend.size = size;
-		blk->sectors = size / VIRTIO_BLK_SECTOR;
-		virtio_config_changed(&blk->vdev);
+	const struct blk_backend *b = &blk->backend;
+	int ret;
+
+	if (!size || size % VIRTIO_BLK_SECTOR)
+		return fail(err, "a disk has whole sectors of %d bytes: not %llu bytes",
+			    VIRTIO_BLK_SECTOR, (unsigned long long)size);
+	if (set) {
+		ret = b->ops->set_size(b->opaque, size);
+		if (ret)
+			return fail_errno(err, -ret, "cannot give the disk another size");
 	}
+	if (size == b->size)
+		return 0;
+	virtio_enter(&blk->vdev);
+	blk->backend.size = size;
+	blk->sectors = size / VIRTIO_BLK_SECTOR;
+	virtio_config_changed(&blk->vdev);
 	virtio_leave(&blk->vdev);
 	return 0;
+}
+
+static int resize(struct virtio_blk *blk, uint64_t size, bool set, struct error *err)
+{
+	int ret;
+
+	/* Quiescing twice would let go twice, and a paused guest hears nothing. */
+	if (blk->vdev.quiesced)
+		return fail(err, "the VM is paused");
+	virtio_device_quiesce(&blk->vdev);
+	ret = resized(blk, size, set, err);
+	virtio_device_resume(&blk->vdev);
+	return ret;
+}
+
+int virtio_blk_look(struct virtio_blk *blk, struct error *err)
+{
+	const struct blk_backend *b = &blk->backend;
+	int64_t size = b->ops->size ? b->ops->size(b->opaque) : -EOPNOTSUPP;
+
+	if (size < 0)
+		return fail_errno(err, (int)-size, "cannot find the size of the disk");
+	return resize(blk, (uint64_t)size, false, err);
+}
+
+int virtio_blk_set_size(struct virtio_blk *blk, uint64_t size, struct error *err)
+{
+	if (blk->backend.read_only || !blk->backend.ops->set_size)
+		return fail(err, "this disk's size can't be changed from here");
+	return resize(blk, size, true, err);
 }

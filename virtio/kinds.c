@@ -3,8 +3,15 @@
  * The kinds of virtio device there are, in the order of help. Each lives in a file of
  * its own; nothing else in lkvm knows their names.
  */
-#include "lkvm/virtio/kind.h"
+#include "lkvm/virtio/balloon.h"
+#include "lkvm/virtio/blk.h"
+#include "lkvm/virtio/console.h"
+#include "lkvm/virtio/net.h"
+#include "lkvm/virtio/rng.h"
+#include "lkvm/virtio/vhost_user.h"
+#include "lkvm/virtio/vsock.h"
 
 const struct virtio_kind *const virtio_kinds[] = {
-	NULL,
+	&virtio_blk_kind,	   &virtio_net_kind, &virtio_vsock_kind,   &virtio_vhost_user_kind,
+	&virtio_console_port_kind, &virtio_rng_kind, &virtio_balloon_kind, NULL,
 };

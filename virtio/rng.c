@@ -101,8 +101,12 @@ static void rng_notify(struct virtio_device *vdev, unsigned int index)
 
 static void rng_destroy(struct virtio_device *vdev)
 {
+	struct virtio_rng *rng = container_of(vdev, struct virtio_rng, vdev);
+
 	virtio_device_fini(vdev);
-	free(container_of(vdev, struct virtio_rng, vdev));
+	if (rng->env->destroy)
+		rng->env->destroy(rng->opaque);
+	free(rng);
 }
 
 static const struct virtio_device_ops rng_ops = {

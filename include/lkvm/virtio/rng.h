@@ -16,20 +16,24 @@
  *        made, or -errno (virtio_rng_host_fill() asks the kernel)
  * @now: CLOCK_MONOTONIC in ns
  * @arm: call virtio_rng_tick() at @deadline_ns, from the loop's thread
+ * @destroy: the device is gone. May be NULL.
  *
- * All are called with the device's lock held.
+ * All but @destroy are called with the device's lock held.
  */
 struct virtio_rng_env {
 	long (*fill)(void *opaque, void *buf, size_t len);
 	uint64_t (*now)(void *opaque);
 	void (*arm)(void *opaque, uint64_t deadline_ns);
+	void (*destroy)(void *opaque);
 };
 
 struct virtio_rng;
+struct virtio_kind;
 
 /**
  * virtio_rng_create() - an entropy device, or NULL where there is no memory
  * @bytes, @period_ns: at most @bytes in each period; 0 bytes: no limit
+ * @opaque: for @env; not destroyed where this fails
  */
 struct virtio_rng *virtio_rng_create(const char *name, struct guest_memory *mem, struct log *log,
 				     uint64_t bytes, uint64_t period_ns,
@@ -49,5 +53,8 @@ void virtio_rng_tick(struct virtio_rng *rng);
  * virtio_rng_host_fill() - struct virtio_rng_env's fill by getrandom(2)
  */
 long virtio_rng_host_fill(void *opaque, void *buf, size_t len);
+
+/* "--rng": a MiB a second. */
+extern const struct virtio_kind virtio_rng_kind;
 
 #endif /* LKVM_VIRTIO_RNG_H */

@@ -163,6 +163,16 @@ bool vhost_running(const struct vhost *v);
 int vhost_set_memory(const struct vhost *v);
 
 /**
+ * vhost_reopen() - a new descriptor for the same file, in place of the old one (inside)
+ *
+ * The kernel forgets all that it knew of the old one. The queues are not away. Where it
+ * can't be opened (no /proc) the old one stays.
+ *
+ * Return: 0 or -errno.
+ */
+int vhost_reopen(struct vhost *v);
+
+/**
  * vhost_close() - stop watching and close (loop's thread, or after the loop)
  *
  * A struct vhost that was never opened must have @fd -1.

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * -d/--disk: from the option's words to a disk (include/lkvm/virtio/kind.h).
+ *
+ * A disk has a queue for each vCPU, so that a guest's CPUs need not share one, and
+ * queues of 256 entries, which leaves room for requests of 254 segments.
+ *
+ * Thread and lock: while the VM is built. Nothing is saved: the words are.
+ */
+#include "lkvm/suboptions.h"
+#include "lkvm/virtio/blk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_QUEUE_SIZE 256
+#define QUEUE_SIZE_LIMIT 1024
+
+static const char *const aio_words[] = {
+	[BLK_AIO_AUTO] = "auto",
+	[BLK_AIO_URING] = "uring",
+	[BLK_AIO_THREADS] = "threads",
+	[BLK_AIO_NONE] = "none",
+	NULL,
+};
+
+struct disk_words {
+	bool ro, direct;
+	const char *serial, *format;
+	uint64_t queues, queue_size;
+	int aio;
+};
+
+static const struct suboption rows[] = {
+	{"ro", SUBOPTION_FLAG, offsetof(struct disk_words, ro), 0, NULL},
+	{"direct", SUBOPTION_FLAG, offsetof(struct disk_words, direct), 0, NULL},
+	{"serial", SUBOPTION_STRING, offsetof(struct disk_words, serial), 0, NULL},
+	{"format", SUBOPTION_STRING, offsetof(struct disk_words, format), 0, NULL},
+	{"queues", SUBOPTION_UINT, offsetof(struct disk_words, queues), VIRTIO_BLK_MAX_QUEUES,
+	 NULL},
+	{"queue-size", SUBOPTION_UINT, offsetof(struct disk_words, queue_size), QUEUE_SIZE_LIMIT,
+	 NULL},
+	{"aio", SUBOPTION_WORD, offsetof(struct disk_words, aio), 0, aio_words},
+	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+};
+
+static bool printable(const char *text)
+{
+	for (; *text; text++)
+		if (*text <= ' ' || *text > '~')
+			return false;
+	return true;
+}
+
+static int check(const char *path, const struct disk_words *w, struct error *err)
+{
+	if (!*path)
+		return fail(err, "which file? (PATH[,ro][,direct]…)");
+	if (strcmp(w->format, "raw"))
+		return fail(
+			err,
+			"lkvm itself reads and writes raw images only, not 'format=%s': let "
+			"qemu-storage-daemon serve the image (--blockdev … --export "
+			"type=vhost-user-blk,…) and give its socket to lkvm as a vhost-user-blk "
+			"device",
+			w->format);
+	if (w->serial && !printable(w->serial))
+		return fail(err, "'serial' consists of printable characters without spaces");
+	return 0;
+}
+
+/* @backend is the disk's or closed afterwards. */
+static struct virtio_blk *make_disk(const struct virtio_world *world, const struct disk_words *w,
+				    const struct blk_backend *backend, struct error *err)
+{
+	const struct virtio_blk_config config = {
+		.serial = w->serial,
+		.queues = (unsigned int)w->queues,
+		.queue_max = (uint16_t)w->queue_size,
+	};
+	const struct virtio_blk_env *env = NULL;
+	struct virtio_blk *blk = NULL;
+	struct blk_aio *aio = NULL;
+
+	if (w->aio != BLK_AIO_NONE) {
+		env = &blk_aio_env;
+		aio = blk_aio_create((enum blk_aio_mode)w->aio, world->name, backend, world->log,
+				     err);
+	}
+	if (!env || aio)
+		blk = virtio_blk_create(world->name, world->mem, world->log, &config, backend, env,
+					aio, err);
+	if (!blk && aio)
+		env->destroy(aio);
+	if (!blk)
+		backend->ops->close(backend->opaque);
+	return blk;
+}
+
+static int build(const struct virtio_world *world, const char *text, struct virtio_device **vdev,
+		 struct error *err)
+{
+	struct disk_words w = {
+		.format = "raw",
+		.queues = min_u64(world->nr_vcpus, VIRTIO_BLK_MAX_QUEUES),
+		.queue_size = DEFAULT_QUEUE_SIZE,
+		.aio = BLK_AIO_AUTO,
+	};
+	struct blk_file_config image = {0};
+	struct virtio_blk *blk = NULL;
+	struct blk_backend backend;
+	char *copy;
+
+	if (!suboptions_parse(text, &image.path, rows, &w, &copy, err) &&
+	    !check(image.path, &w, err)) {
+		image.read_only = w.ro;
+		image.direct = w.direct;
+		if (!blk_file_open(&image, !world->dry_run, world->log, &backend, err))
+			blk = make_disk(world, &w, &backend, err);
+	}
+	free(copy);
+	if (!blk)
+		return -1;
+	*vdev = virtio_blk_device(blk);
+	return 0;
+}
+
+const struct virtio_kind virtio_blk_kind = {
+	.option = "disk",
+	.letter = 'd',
+	.arg = "PATH[,ro][,direct][,serial=S][,queues=N][,queue-size=N][,aio=auto|uring|threads|"
+	       "none]",
+	.help = "a raw image or block device as a disk",
+	.prefix = "disk",
+	.build = build,
+};

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * --9p DIR,TAG: a shared directory as an option (the spelling is kvmtool's).
+ *
+ * The directory is opened here, before the guest runs, and never by path again. A
+ * share holds a descriptor for each file that the guest uses at a time, so the
+ * process's soft limit of descriptors is raised to the hard one.
+ *
+ * No state; before the guest runs.
+ */
+#include "lkvm/suboptions.h"
+#include "lkvm/virtio/p9.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	/* Where that is refused there are fewer. */
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int build(const struct virtio_world *world, const char *dir,
+		 const struct virtio_p9_config *config, struct virtio_device **vdev,
+		 struct error *err)
+{
+	struct virtio_p9 *p9;
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail_errno(err, errno, "the directory '%s' can't be opened", dir);
+	if (faccessat(fd, ".", X_OK, 0)) {
+		fail_errno(err, errno, "the directory '%s' can't be searched", dir);
+		close(fd);
+		return -1;
+	}
+	if (!world->dry_run)
+		raise_limit();
+	p9 = virtio_p9_create(world->name, world->mem, world->log, fd, config, err);
+	if (!p9) {
+		close(fd);
+		return -1;
+	}
+	*vdev = virtio_p9_device(p9);
+	return 0;
+}
+
+int p9_build(const struct virtio_world *world, const char *dir, const char *tag, bool ro,
+	     struct virtio_device **vdev, struct error *err)
+{
+	struct virtio_p9_config config = {.tag = tag, .read_only = ro};
+
+	return build(world, dir, &config, vdev, err);
+}
+
+/* --- the option --------------------------------------------------------------------------- */
+
+/* The comma that ends the word at @text, or its end. A doubled one is part of it. */
+static const char *end_of_word(const char *text)
+{
+	while (*text && (*text != ',' || text[1] == ','))
+		text += *text == ',' ? 2 : 1;
+	return text;
+}
+
+/* DIR,TAG,WORDS: cut TAG out; what is left has the usual form. */
+static int cut_tag(char *text, char *tag, struct error *err)
+{
+	char *from = text + (end_of_word(text) - text), *to;
+	size_t len;
+
+	if (!*from)
+		return fail(err, "DIR,TAG is needed: the directory, and the tag by which the "
+				 "guest mounts it");
+	to = from + 1 + (end_of_word(from + 1) - (from + 1));
+	len = (size_t)(to - from) - 1;
+	if (memchr(from + 1, '=', len))
+		return fail(err, "the mount tag must follow the directory, not '%.*s'", (int)len,
+			    from + 1);
+	if (memchr(from + 1, ',', len))
+		return fail(err, "the mount tag has a comma");
+	if (len > VIRTIO_P9_TAG_MAX)
+		return fail(err, "the mount tag has %zu bytes; the limit is %d", len,
+			    VIRTIO_P9_TAG_MAX);
+	memcpy(tag, from + 1, len);
+	tag[len] = '\0';
+	memmove(from, to, strlen(to) + 1);
+	return 0;
+}
+
+struct words {
+	bool ro;
+	int security;
+};
+
+static int build_option(const struct virtio_world *world, const char *text,
+			struct virtio_device **vdev, struct error *err)
+{
+	static const char *const ways[] = {
+		[P9_PASSTHROUGH] = "passthrough",
+		[P9_SQUASH] = "squash",
+		[P9_TRUSTED] = "trusted",
+		NULL,
+	};
+	static const struct suboption rows[] = {
+		{.name = "ro", .type = SUBOPTION_FLAG, .offset = offsetof(struct words, ro)},
+		{.name = "security",
+		 .type = SUBOPTION_WORD,
+		 .offset = offsetof(struct words, security),
+		 .words = ways},
+		{.name = NULL},
+	};
+	struct words words = {.security = P9_PASSTHROUGH};
+	struct virtio_p9_config config = {0};
+	char tag[VIRTIO_P9_TAG_MAX + 1], *cut = strdup(text), *copy = NULL;
+	const char *dir;
+	int ret = -1;
+
+	if (!cut)
+		return fail(err, "no memory");
+	if (!cut_tag(cut, tag, err) && !suboptions_parse(cut, &dir, rows, &words, &copy, err)) {
+		config.tag = tag;
+		config.read_only = words.ro;
+		config.security = (enum p9_security)words.security;
+		ret = build(world, dir, &config, vdev, err);
+	}
+	free(copy);
+	free(cut);
+	return ret;
+}
+
+const struct virtio_kind virtio_p9_kind = {
+	.option = "9p",
+	.arg = "DIR,TAG[,ro][,security=passthrough|squash|trusted]",
+	.help = "share a directory, which the guest mounts as TAG (mount -t 9p -o "
+		"trans=virtio,version=9p2000.L TAG /mnt)",
+	.prefix = "9p",
+	.build = build_option,
+};

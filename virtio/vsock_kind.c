@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * "--vsock CID[,uds=PATH][,vhost=auto|on|off]": which form of the socket device a VM
+ * gets. By vhost=auto it is the kernel's where /dev/vhost-vsock can be opened and no
+ * path for unix sockets was given, and unix sockets else; which one is said at info
+ * level when the VM starts. No state.
+ */
+#include "lkvm/suboptions.h"
+#include "lkvm/virtio/vsock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { VHOST_AUTO, VHOST_ON, VHOST_OFF };
+
+/**
+ * struct vsock_words - the option's parts
+ */
+struct vsock_words {
+	const char *uds;
+	int vhost;
+};
+
+static const char *const vhost_words[] = {"auto", "on", "off", NULL};
+
+static const struct suboption rows[] = {
+	{.name = "uds", .type = SUBOPTION_STRING, .offset = offsetof(struct vsock_words, uds)},
+	{.name = "vhost",
+	 .type = SUBOPTION_WORD,
+	 .offset = offsetof(struct vsock_words, vhost),
+	 .words = vhost_words},
+	{.name = NULL},
+};
+
+static int parse_cid(const char *text, uint64_t *cid, struct error *err)
+{
+	char *end;
+
+	*cid = strtoull(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || *cid < VSOCK_MIN_CID || *cid > VSOCK_MAX_CID)
+		return fail(err, "%s is no CID of a guest: a number from %d to %u is", text,
+			    VSOCK_MIN_CID, VSOCK_MAX_CID);
+	return 0;
+}
+
+static int choose(const struct virtio_world *world, uint64_t cid, const struct vsock_words *words,
+		  struct virtio_device **vdev, struct error *err)
+{
+	struct error why;
+	struct vhost vhost = {.fd = -1};
+	int ret = -1;
+
+	if (words->vhost == VHOST_ON && words->uds)
+		return fail(err, "vhost=on and uds=%s: the kernel's form has no unix sockets",
+			    words->uds);
+	if (words->vhost == VHOST_ON || (words->vhost == VHOST_AUTO && !words->uds)) {
+		ret = vhost_open(&vhost, (struct vhost_sys){.ops = &vhost_sys_linux},
+				 VHOST_VSOCK_PATH, &why);
+		if (ret && words->vhost == VHOST_ON)
+			return fail(err, "vhost=on: %s", why.msg);
+		if (ret)
+			log_info(world->log, "%s: by unix sockets, because %s", world->name,
+				 why.msg);
+	}
+	if (!ret)
+		*vdev = vsock_vhost_build(world, cid, &vhost, err);
+	else
+		*vdev = vsock_unix_build(world, cid, words->uds, err);
+	if (!ret && !*vdev)
+		vhost_close(&vhost);
+	return *vdev ? 0 : -1;
+}
+
+static int build(const struct virtio_world *world, const char *text, struct virtio_device **vdev,
+		 struct error *err)
+{
+	struct vsock_words words = {.vhost = VHOST_AUTO};
+	const char *cid_text = NULL;
+	char *copy = NULL;
+	uint64_t cid;
+	int ret;
+
+	*vdev = NULL;
+	ret = suboptions_parse(text, &cid_text, rows, &words, &copy, err);
+	if (!ret)
+		ret = parse_cid(cid_text ? cid_text : "", &cid, err);
+	if (!ret)
+		ret = choose(world, cid, &words, vdev, err);
+	free(copy);
+	return ret;
+}
+
+const struct virtio_kind virtio_vsock_kind = {
+	.option = "vsock",
+	.arg = "CID[,uds=PATH][,vhost=auto|on|off]",
+	.help = "sockets between host and guest, which has context ID CID (3 and up): by the "
+		"host's kernel, or by unix sockets",
+	.prefix = "vsock",
+	.single = true,
+	.build = build,
+};
