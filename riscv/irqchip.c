@@ -413,12 +413,7 @@ void machine_irqchip_print(const struct arch_vm *a, FILE *out)
 			(unsigned long long)MAP_IMSIC);
 }
 
-/* --- harts that KVM reset ------------------------------------------------------- */
-
-bool machine_is_fresh_hart(const struct arch_vm *a, unsigned int id, gpa_t gpa, bool write)
+bool machine_is_plic_threshold(const struct arch_vm *a, gpa_t gpa)
 {
-	if (!a->harts[id].seen)
-		return true;
-	return a->irq.plic && write && gpa - MAP_PLIC < PLIC_WINDOW &&
-	       plic_is_threshold(gpa - MAP_PLIC);
+	return a->irq.plic && gpa - MAP_PLIC < PLIC_WINDOW && plic_is_threshold(gpa - MAP_PLIC);
 }

@@ -18,21 +18,6 @@
  * The places below RAM are where QEMU's virt machine has the same devices, so
  * early consoles and firmware with built-in addresses work.
  *
- * Harts that KVM reset. When a hart is started by SBI HSM, or wakes from suspend to
- * RAM, KVM resets it without telling user space. Two things must then be set
- * right, on the hart's own way through user space: a hart that Linux brings up
- * writes its own PLIC threshold, which is the sign and comes at each hot-plug; for
- * one that wakes up, any MMIO is.
- *
- * The wire. KVM forgets the level of the hart's external interrupt, while the PLIC
- * remembers that it told: it is told again.
- *
- * scounteren. Linux before 7.x lets user space read the time CSR only as a side
- * effect of its SBI PMU driver, and hosts since 7.2 start a hart with
- * scounteren = 0. A 6.12 guest without a PMU would kill its first program. lkvm
- * sets scounteren to 7 where it reads 0: on the boot hart before it runs, on the
- * others when they are seen first. A guest's own choice other than 0 stays.
- *
  * Thread and lock: as arch.h says; arch_handle_exit() and arch_mmio_done() run on
  * vCPU threads and touch only what has its own lock, and struct hart of their own.
  * What is saved: each device by its transfer function.
@@ -324,6 +309,7 @@ int arch_build(struct vm *vm, struct error *err)
 	struct arch_vm *a = vm->arch;
 
 	loop_work_init(&a->wake_check, check_wake, a);
+	machine_harts_init(a);
 	if (build_memory(a, err) || build_devices(a, err))
 		return -1;
 	a->sbi = (struct sbi_env){.mem = &vm->mem,
@@ -335,26 +321,6 @@ int arch_build(struct vm *vm, struct error *err)
 }
 
 /* --- vCPUs ------------------------------------------------------------ */
-
-/* Cycle, time and instret for user mode: what a guest with a PMU driver ends up with. */
-#define SCOUNTEREN_CY_TM_IR 7
-
-static void open_counters(const struct kvm_vcpu *vcpu)
-{
-	unsigned long now;
-
-	if (!kvm_get_reg(vcpu, reg_long(REG_CSR, 0, CSR_SCOUNTEREN), &now) && !now)
-		reg_set_long(vcpu, REG_CSR, 0, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
-}
-
-/* A hart that KVM has reset is on its way through user space. */
-static void see_hart(struct arch_vm *a, struct vcpu *vcpu)
-{
-	a->harts[vcpu->id].seen = true;
-	open_counters(&vcpu->kvm);
-	if (a->irq.plic)
-		plic_drive_output(a->irq.plic, vcpu->id);
-}
 
 /*
  * The kernel command line. Linux 6.12 looks for the widest paging mode whatever
@@ -401,9 +367,9 @@ int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
 	struct arch_vm *a = vm->arch;
 	int ret;
 
-	a->harts[vcpu->id].seen = false;
 	if (!vcpu->id && !a->isa_decided) {
-		if (isa_decide(&vcpu->kvm, &a->isa_request, machine_has_aia(a), vm->log, &a->isa, err))
+		if (isa_decide(&vcpu->kvm, &a->isa_request, machine_has_aia(a), vm->log, &a->isa,
+			       err))
 			return -1;
 		ret = layout_satp(&a->map, a->cfg->satp, (unsigned int)a->isa.satp_mode,
 				  &a->satp_mode, err);
@@ -417,8 +383,7 @@ int arch_vcpu_setup(struct vm *vm, struct vcpu *vcpu, struct error *err)
 	} else if (isa_apply(&vcpu->kvm, &a->isa_request, &a->isa, err)) {
 		return -1;
 	}
-	if (!vcpu->id)
-		open_counters(&vcpu->kvm);
+	machine_hart_fresh(a, vcpu);
 	return 0;
 }
 
@@ -593,6 +558,7 @@ void arch_destroy(struct vm *vm)
 
 	if (!a)
 		return;
+	machine_harts_finish(a);
 	loop_unpost(vm->loop, &a->wake_check);
 	machine_console_finish(a);
 	machine_pci_finish(a);
@@ -618,14 +584,6 @@ void arch_destroy(struct vm *vm)
 }
 
 /* --- exits ------------------------------------------------------------ */
-
-void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
-{
-	struct arch_vm *a = vcpu->vm->arch;
-
-	if (machine_is_fresh_hart(a, vcpu->id, gpa, write))
-		see_hart(a, vcpu);
-}
 
 /* CSR numbers (privileged architecture, "CSR listing"). */
 #define CSR_NUM_SEED 0x015
@@ -675,7 +633,7 @@ static int handle_sbi(struct vcpu *vcpu)
 	if (outcome != SBI_SUSPEND)
 		return VCPU_RUN;
 	/* It comes back from reset. */
-	a->harts[vcpu->id].seen = false;
+	machine_hart_resets(a, vcpu);
 	vm_suspend(vcpu->vm);
 	/* What came in just before has no later event to wake the guest. */
 	loop_post(vcpu->vm->loop, &a->wake_check);

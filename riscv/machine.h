@@ -51,12 +51,12 @@ struct machine_device {
 };
 
 /**
- * struct hart - what is remembered of a hart beside KVM
- * @seen: it came to user space since KVM last reset it, as far as lkvm knows (own
- *        thread; see machine.c)
+ * struct hart - what is remembered of a hart beside KVM (harts.c)
+ * @seen: it came to user space since KVM last reset it, as far as lkvm knows (its own
+ *        thread writes)
  */
 struct hart {
-	bool seen;
+	_Atomic bool seen;
 };
 
 /**
@@ -128,6 +128,7 @@ struct machine_console {
  * @msi: what takes devices' messages, or NULL
  * @bootargs: the kernel command line that results, or NULL
  * @isa: decided on the first vCPU, once
+ * @harts, @hart_watch, @hart_wait: see harts.c
  * @wake_check: looks for a reason to end a suspend at once
  */
 struct arch_vm {
@@ -156,6 +157,8 @@ struct arch_vm {
 	struct boot_layout layout;
 	struct sbi_env sbi;
 	struct hart *harts;
+	struct loop_timer hart_watch;
+	_Atomic uint64_t hart_wait;
 	struct loop_work wake_check;
 	bool dumped;
 };
@@ -166,14 +169,24 @@ struct arch_vm {
  * machine_irqchip_finish() - after the devices
  * machine_irqchip_print() - for --dry-run
  * machine_has_aia() - is the kernel's AIA used, or about to be?
- * machine_is_fresh_hart() - does this access show that KVM has reset the hart?
+ * machine_is_plic_threshold() - is a hart's PLIC threshold at @gpa?
  */
 int machine_irqchip_build(struct arch_vm *a, struct error *err);
 void machine_irqchip_reset(struct arch_vm *a);
 void machine_irqchip_finish(struct arch_vm *a);
 void machine_irqchip_print(const struct arch_vm *a, FILE *out);
 bool machine_has_aia(const struct arch_vm *a);
-bool machine_is_fresh_hart(const struct arch_vm *a, unsigned int id, gpa_t gpa, bool write);
+bool machine_is_plic_threshold(const struct arch_vm *a, gpa_t gpa);
+
+/**
+ * machine_harts_init() / machine_harts_finish() - before and after vCPUs exist
+ * machine_hart_fresh() - a vCPU was made
+ * machine_hart_resets() - KVM is about to reset it (own thread)
+ */
+void machine_harts_init(struct arch_vm *a);
+void machine_harts_finish(struct arch_vm *a);
+void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu);
+void machine_hart_resets(struct arch_vm *a, struct vcpu *vcpu);
 
 /**
  * machine_irq() - the wire to interrupt source @source of the machine's chip

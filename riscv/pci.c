@@ -4,7 +4,7 @@
  *
  *   0x30000000  configuration space (ECAM), one bus
  *   0x40000000  window for 32-bit BARs, up to RAM
- *   above RAM   window for 64-bit BARs (riscv/layout.c), where guest addresses reach
+ *   above RAM   window for large 64-bit BARs (riscv/layout.c), where addresses reach
  *
  * The places below RAM are those of QEMU's virt machine. The guest assigns the BARs:
  * at power-on there are none. INTA to INTD of slot 0 are interrupt sources 32 to 35, the
@@ -27,9 +27,12 @@
 #define MAP_PCI_WINDOW UINT64_C(0x40000000)
 #define IRQ_PCI 32u
 
-/* The first cell of a child address in ranges: which space. */
+/*
+ * The first cell of a child address in ranges: which space. The upper one is for large
+ * memory without side effects; Linux wants no other window above 4 GiB.
+ */
 #define RANGE_32 0x02000000u
-#define RANGE_64 0x03000000u
+#define RANGE_64 0x43000000u
 
 static uint32_t high(uint64_t v)
 {

@@ -121,6 +121,7 @@ enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
 	count(&vcpu->other_exits);
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTR:
+		arch_vcpu_kicked(vcpu);
 		return VCPU_RUN;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
@@ -152,6 +153,8 @@ enum vcpu_next vcpu_handle_error(struct vcpu *vcpu, int errnum)
 	char text[256];
 
 	/* EINTR: kicked. EAGAIN: a hart that was not ready; KVM wants another try. */
+	if (errnum == EINTR)
+		arch_vcpu_kicked(vcpu);
 	if (errnum == EINTR || errnum == EAGAIN)
 		return VCPU_RUN;
 	snprintf(text, sizeof(text), "KVM cannot go on: %s%s%s", strerror(errnum),

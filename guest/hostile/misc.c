@@ -5,7 +5,7 @@
  */
 #include "hostile.h"
 
-#define F_MULTIPORT 2
+#define F_MULTIPORT 1
 
 static bool push(struct stage *s, uint32_t queue, uint16_t index, const volatile void *at,
 		 uint32_t len, uint16_t flags)

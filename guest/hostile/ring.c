@@ -187,7 +187,7 @@ static bool bad_buffers(struct stage *s)
 		{end, 512},
 		{end - 256, 512},
 		{~UINT64_C(0) - 255, 512},
-		{0, 512},
+		{4096, 512},
 		{s->guest->serial, 512},
 		{s->guest->plic, 4096},
 		{s->guest->ram[0].base - 256, 512},

@@ -74,6 +74,11 @@ int arch_handle_exit(struct vcpu *vcpu);
 void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write);
 
 /**
+ * arch_vcpu_kicked() - the vCPU left the guest because of a signal (vCPU thread)
+ */
+void arch_vcpu_kicked(struct vcpu *vcpu);
+
+/**
  * arch_vcpu_where() - "pc 0x… ra 0x… …" of a vCPU that is not running, for reports
  */
 const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len);
