@@ -300,13 +300,25 @@ static struct machine_device aia_row(struct arch_vm *a)
 	};
 }
 
+/* Could the kernel's AIA serve this VM? -1 with @err saying why not. */
+static int aia_possible(struct arch_vm *a, struct error *err)
+{
+	const struct isa_request *isa = &a->cfg->isa;
+
+	if (isa->hide_isa[ISA_EXT_SSAIA])
+		return fail(err, "--disable-ssaia hides the AIA's registers");
+	if (isa->list && !strcasestr(isa->list, "ssaia"))
+		return fail(err, "--isa does not name ssaia, the AIA's registers");
+	return aia_offered(&a->vm->kvm, err);
+}
+
 static int plan(struct arch_vm *a, struct error *err)
 {
 	struct error why;
 
 	if (a->cfg->irqchip == IRQCHIP_PLIC)
 		return 0;
-	if (!aia_offered(&a->vm->kvm, &why)) {
+	if (!aia_possible(a, &why)) {
 		a->irq.try_aia = true;
 		return 0;
 	}

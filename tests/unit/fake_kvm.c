@@ -86,6 +86,7 @@ struct fake_host *fake_host_new(enum fake_kernel kernel)
 	host->satp_mode = 9;
 	host->vlenb = 16;
 	host->block_size = 64;
+	host->aia_ids = 256;
 	host->ids[0] = 0x1234;
 	host->ids[1] = 0x5678;
 	host->ids[2] = 0x9abc;
@@ -967,6 +968,7 @@ static int create_vm(struct fake_host *host)
 	vm->open = true;
 	vm->generation = host->generations++;
 	vm->bits = host->max_bits;
+	fake_aia_init(&vm->aia, host->aia_files, host->aia_ids);
 	vm->next = host->vms;
 	host->vms = vm;
 	host->live_fds++;
@@ -1422,6 +1424,57 @@ static int vcpu_ioctl(struct fake_vcpu *v, struct fake_vm *vm, unsigned long req
 	}
 }
 
+static int create_device(struct fake_host *host, struct fake_vm *vm,
+			 struct kvm_create_device *device)
+{
+	struct fake_vcpu *v;
+
+	if (device->type != 11 || !host->host_aia)
+		return -ENODEV;
+	if (device->flags & KVM_CREATE_DEVICE_TEST)
+		return 0;
+	if (vm->aia.fd >= 0)
+		return -EEXIST;
+	for (v = host->vcpus; v; v = v->next)
+		if (v->generation == vm->generation && v->ran)
+			return -EBUSY;
+	device->fd = (uint32_t)(vm->aia.fd = host->next_fd++);
+	vm->aia.open = true;
+	host->live_fds++;
+	return 0;
+}
+
+static struct fake_vm *aia_vm(struct fake_host *host, int fd)
+{
+	struct fake_vm *vm;
+
+	for (vm = host->vms; vm; vm = vm->next)
+		if (vm->aia.open && vm->aia.fd == fd)
+			break;
+	return vm;
+}
+
+static int aia_ioctl(struct fake_host *host, struct fake_vm *vm, unsigned long request,
+		     const struct kvm_device_attr *attr)
+{
+	bool set = request == KVM_SET_DEVICE_ATTR;
+
+	if (!set && request != KVM_GET_DEVICE_ATTR)
+		return -ENOTTY;
+	if (set && host->aia_arm.armed && host->aia_arm.group == attr->group &&
+	    host->aia_arm.attr == attr->attr)
+		return -host->aia_arm.errnum;
+	return fake_aia_attr(&vm->aia, set, attr, vm->nr_vcpus);
+}
+
+void fake_arm_aia(struct fake_host *host, uint32_t group, uint64_t attr, int errnum)
+{
+	host->aia_arm.armed = true;
+	host->aia_arm.group = group;
+	host->aia_arm.attr = attr;
+	host->aia_arm.errnum = errnum;
+}
+
 static int vm_ioctl(struct fake_host *host, struct fake_vm *vm, unsigned long request,
 		    unsigned long arg)
 {
@@ -1435,9 +1488,11 @@ static int vm_ioctl(struct fake_host *host, struct fake_vm *vm, unsigned long re
 	case KVM_CREATE_VCPU:
 		return create_vcpu(host, vm, arg);
 	case KVM_IRQ_LINE:
-		return -ENXIO;
+		return fake_aia_line(&vm->aia, (const struct kvm_irq_level *)arg);
+	case KVM_SIGNAL_MSI:
+		return fake_aia_msi(&vm->aia, (const struct kvm_msi *)arg);
 	case KVM_CREATE_DEVICE:
-		return -ENODEV;
+		return create_device(host, vm, (struct kvm_create_device *)arg);
 	case KVM_IRQFD: /* accepted, and the events vanish */
 	case KVM_IOEVENTFD:
 		return 0;
@@ -1519,6 +1574,11 @@ static int host_ioctl(void *opaque, int fd, unsigned long request, unsigned long
 		ret = vm_ioctl(host, vm, request, arg);
 		goto out;
 	}
+	vm = aia_vm(host, fd);
+	if (vm) {
+		ret = aia_ioctl(host, vm, request, (const struct kvm_device_attr *)arg);
+		goto out;
+	}
 	v = open_vcpu(host, fd);
 	if (!v) {
 		complain(host, "request 0x%lx on descriptor %d, which is not open", request, fd);
@@ -1589,6 +1649,8 @@ static void host_close(void *opaque, int fd)
 		host->kvm_fd = -1;
 	} else if (vm) {
 		vm->open = false;
+	} else if (aia_vm(host, fd)) {
+		aia_vm(host, fd)->aia.open = false;
 	} else if (v) {
 		if (atomic_load(&v->inside))
 			complain(host, "vCPU %u closed while it runs", v->id);

@@ -17,6 +17,8 @@
 #ifndef LKVM_TESTS_FAKE_KVM_H
 #define LKVM_TESTS_FAKE_KVM_H
 
+#include "fake_aia.h"
+
 #include "lkvm/kvm.h"
 #include "lkvm/riscv/isa.h"
 
@@ -132,6 +134,7 @@ struct fake_vm {
 	bool reset_cap;
 	uint64_t time;
 	struct fake_slot slots[FAKE_MAX_SLOTS];
+	struct fake_aia aia;
 };
 
 struct fake_arm {
@@ -151,6 +154,8 @@ struct fake_arm {
  * @stuck: cannot be switched off although facts say it could
  * @no_multi: the words of enable bits are not there
  * @hw_ad: the host updates A and D bits by hardware
+ * @host_aia, @aia_files, @aia_ids: its harts have an AIA; with guest interrupt files; and
+ *                                  how many identities each file has, 0 included
  * @satp_mode: 8, 9 or 10
  * @programs: what each hart executes; NULL: FAKE_END
  * @program: if set, asked instead, for each new vCPU
@@ -161,7 +166,8 @@ struct fake_host {
 	unsigned int max_bits, max_vcpus;
 	int api_version, run_size;
 	bool host_isa[ISA_EXT_COUNT], host_sbi[SBI_EXT_COUNT], stuck[ISA_EXT_COUNT];
-	bool no_multi, hw_ad, host_aia;
+	bool no_multi, hw_ad, host_aia, aia_files;
+	uint32_t aia_ids;
 	uint64_t timebase, satp_mode, vlenb, block_size, ids[3];
 	const struct fake_op *programs[FAKE_MAX_HARTS];
 	const struct fake_op *(*program)(void *opaque, unsigned int generation, unsigned int hart);
@@ -175,6 +181,12 @@ struct fake_host {
 	struct fake_vcpu *vcpus;
 	size_t live_fds, live_maps;
 	struct fake_arm arms[8];
+	struct {
+		bool armed;
+		uint32_t group;
+		uint64_t attr;
+		int errnum;
+	} aia_arm;
 	struct {
 		unsigned long request, calls;
 	} counts[64];
@@ -222,6 +234,11 @@ struct fake_vcpu *fake_vcpu(struct fake_host *host, unsigned int id);
  * fake_vm() - the newest VM, or NULL
  */
 struct fake_vm *fake_vm(struct fake_host *host);
+
+/**
+ * fake_arm_aia() - setting attribute @attr of group @group fails with @errnum from now on
+ */
+void fake_arm_aia(struct fake_host *host, uint32_t group, uint64_t attr, int errnum);
 
 /**
  * fake_poke() - let the hart go on from FAKE_WAIT or FAKE_STUCK (any thread)

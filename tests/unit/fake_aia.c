@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The fake host's AIA (fake_aia.h), after Linux arch/riscv/kvm/aia_device.c. What KVM
+ * accepts here is what was seen to be accepted by 6.12, 7.2 and 7.3.
+ */
+#include "fake_aia.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MODE 0
+#define IDS 1
+#define SRCS 2
+#define GROUP_BITS 3
+#define GROUP_SHIFT 4
+#define HART_BITS 5
+#define GUEST_BITS 6
+
+void fake_aia_init(struct fake_aia *aia, bool files, uint32_t host_ids)
+{
+	memset(aia, 0, sizeof(*aia));
+	aia->fd = -1;
+	aia->files = files;
+	aia->host_ids = host_ids;
+	aia->config[MODE] = files ? 2 : 0;
+	aia->config[IDS] = host_ids - 1;
+	aia->config[GROUP_SHIFT] = 24;
+}
+
+static int set_config(struct fake_aia *aia, uint64_t attr, uint32_t v)
+{
+	if (aia->started)
+		return -EBUSY;
+	switch (attr) {
+	case MODE:
+		if (v > 2 || (v && !aia->files))
+			return -EINVAL;
+		break;
+	case IDS:
+		if (v < 63 || v > 2047 || (v & 63) != 63 || v >= aia->host_ids)
+			return -EINVAL;
+		break;
+	case SRCS:
+		if (v > 1023 || v >= aia->host_ids)
+			return -EINVAL;
+		break;
+	case GROUP_BITS:
+	case GUEST_BITS:
+		if (v > 7)
+			return -EINVAL;
+		break;
+	case GROUP_SHIFT:
+		if (v < 24 || v > 55)
+			return -EINVAL;
+		break;
+	case HART_BITS:
+		if (v > 15)
+			return -EINVAL;
+		break;
+	default:
+		return -ENXIO;
+	}
+	aia->config[attr] = v;
+	return 0;
+}
+
+static int set_address(struct fake_aia *aia, uint64_t attr, uint64_t v, unsigned int harts)
+{
+	if (aia->started)
+		return -EBUSY;
+	if (v & 4095)
+		return -EINVAL;
+	if (!attr) {
+		aia->aplic = v;
+		aia->has_aplic = true;
+		return 0;
+	}
+	if (attr - 1 >= harts || attr > FAKE_AIA_MAX_HARTS)
+		return -ENXIO;
+	aia->imsic[attr - 1] = v;
+	aia->has_imsic[attr - 1] = true;
+	return 0;
+}
+
+static int start(struct fake_aia *aia, unsigned int harts)
+{
+	uint64_t mask = ~((UINT64_C(1) << (12 + aia->config[HART_BITS])) - 1);
+	unsigned int i;
+
+	if (aia->started)
+		return -EBUSY;
+	if (aia->config[SRCS] > aia->config[IDS] || (aia->config[SRCS] && !aia->has_aplic))
+		return -EINVAL;
+	for (i = 0; i < harts; i++)
+		if (!aia->has_imsic[i] || (aia->imsic[i] & mask) != (aia->imsic[0] & mask))
+			return -EINVAL;
+	/* The hart's number is read out of the address. */
+	for (i = 0; i < harts; i++)
+		if ((aia->imsic[i] >> 12 & ~(mask >> 12)) != i)
+			return -EINVAL;
+	aia->started = true;
+	return 0;
+}
+
+int fake_aia_attr(struct fake_aia *aia, bool set, const struct kvm_device_attr *attr,
+		  unsigned int harts)
+{
+	uint32_t *v32 = (uint32_t *)(uintptr_t)attr->addr;
+	uint64_t *v64 = (uint64_t *)(uintptr_t)attr->addr;
+
+	switch (attr->group) {
+	case 0:
+		if (attr->attr > GUEST_BITS)
+			return -ENXIO;
+		if (set)
+			return set_config(aia, attr->attr, *v32);
+		*v32 = aia->config[attr->attr];
+		return 0;
+	case 1:
+		return set ? set_address(aia, attr->attr, *v64, harts) : -ENXIO;
+	case 2:
+		return set && !attr->attr ? start(aia, harts) : -ENXIO;
+	default:
+		return -ENXIO;
+	}
+}
+
+int fake_aia_line(struct fake_aia *aia, const struct kvm_irq_level *line)
+{
+	if (aia->fd < 0)
+		return -ENXIO;
+	if (!aia->started)
+		return -EBUSY;
+	if (!line->irq || line->irq > aia->config[SRCS])
+		return -ENODEV;
+	aia->levels[line->irq] = line->level;
+	aia->line_calls++;
+	return 0;
+}
+
+int fake_aia_msi(struct fake_aia *aia, const struct kvm_msi *msi)
+{
+	if (aia->fd < 0)
+		return -EINVAL;
+	if (!aia->started)
+		return -EBUSY;
+	if (aia->nr_msis < FAKE_AIA_MAX_MSIS) {
+		aia->msis[aia->nr_msis].address = msi->address_lo | (uint64_t)msi->address_hi << 32;
+		aia->msis[aia->nr_msis].data = msi->data;
+		aia->nr_msis++;
+	}
+	return 1;
+}

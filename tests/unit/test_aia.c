@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's AIA: how a VM gets one on the fake host, what each failing step leads
+ * to, and what wires and messages become. A whole VM is built each time; none runs but
+ * where a reset is tried.
+ */
+#include "rig.h"
+#include "unit.h"
+
+#include "../../riscv/machine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define APLIC UINT64_C(0x0d000000)
+#define IMSIC UINT64_C(0x28000000)
+
+static struct rig rig;
+static char log_text[8192];
+
+static const char *logged(void)
+{
+	return rig_log(&rig, log_text, sizeof(log_text));
+}
+
+static void setup(void)
+{
+	rig_init(&rig, FAKE_7_2);
+	rig.host->host_aia = true;
+	rig.host->host_isa[ISA_EXT_SSAIA] = true;
+	rig.arch.irqchip = IRQCHIP_AUTO;
+}
+
+static void teardown(void)
+{
+	rig_end(&rig);
+}
+
+static struct fake_aia *aia(void)
+{
+	return &fake_vm(rig.host)->aia;
+}
+
+static struct machine_irqchip *chip(void)
+{
+	return &rig.vm->arch->irq;
+}
+
+static size_t count(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	while ((text = strstr(text, what))) {
+		n++;
+		text++;
+	}
+	return n;
+}
+
+/* Up to many harts: addresses, bits and counts are what KVM's own checks want. */
+START_TEST(had)
+{
+	static const unsigned int cpus[] = {1, 2, 3, 4, 5, 8, 33, 64};
+	static const uint32_t bits[] = {0, 1, 2, 2, 3, 3, 6, 6};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cpus); i++) {
+		rig_end(&rig);
+		setup();
+		rig.cfg.cpus = cpus[i];
+		rig_create(&rig);
+		ck_assert(aia()->started);
+		ck_assert_ptr_null(chip()->plic);
+		ck_assert_uint_eq(aia()->aplic, APLIC);
+		ck_assert_uint_eq(aia()->imsic[cpus[i] - 1], IMSIC + 4096 * (cpus[i] - 1));
+		ck_assert_uint_eq(chip()->aia.hart_bits, bits[i]);
+		ck_assert_uint_eq(chip()->aia.ids, 255);
+		ck_assert_uint_eq(chip()->aia.sources, 127);
+		/* One KVM VM was enough. */
+		ck_assert_uint_eq(rig.host->generations, 1);
+		ck_assert_str_eq(logged(), "");
+	}
+}
+END_TEST
+
+START_TEST(modes)
+{
+	struct vm *vm;
+
+	rig.arch.aia = AIA_EMUL;
+	rig.host->aia_files = true;
+	rig_create(&rig);
+	ck_assert_uint_eq(aia()->config[0], 0);
+	rig_end(&rig);
+	setup();
+	rig.arch.aia = AIA_HWACCEL;
+	rig.host->aia_files = true;
+	rig_create(&rig);
+	ck_assert_uint_eq(aia()->config[0], 1);
+	rig_end(&rig);
+	/* Files that are not there: refused by name, where the AIA was asked for. */
+	setup();
+	rig.arch.irqchip = IRQCHIP_AIA;
+	rig.arch.aia = AIA_HWACCEL;
+	vm = vm_create(&rig.cfg, fake_host_sys(rig.host), &rig.log, &rig.err);
+	ck_assert_ptr_null(vm);
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "--irqchip aia"));
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "hwaccel"));
+}
+END_TEST
+
+/* A host without: auto says so and has the PLIC, aia is refused. */
+START_TEST(not_offered)
+{
+	struct vm *vm;
+
+	rig.host->host_aia = false;
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_uint_eq(count(logged(), "interrupts: the PLIC"), 1);
+	rig_end(&rig);
+	setup();
+	rig.host->host_aia = false;
+	rig.arch.irqchip = IRQCHIP_AIA;
+	vm = vm_create(&rig.cfg, fake_host_sys(rig.host), &rig.log, &rig.err);
+	ck_assert_ptr_null(vm);
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "--irqchip aia"));
+}
+END_TEST
+
+/* Who hides Ssaia from the guest gets the PLIC, and can't ask for the other. */
+START_TEST(hidden)
+{
+	struct vm *vm;
+
+	rig.arch.isa.hide_isa[ISA_EXT_SSAIA] = true;
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_ptr_nonnull(strstr(logged(), "--disable-ssaia"));
+	rig_end(&rig);
+	setup();
+	rig.arch.isa.list = "rv64imafdc_sstc";
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_ptr_nonnull(strstr(logged(), "--isa"));
+	rig_end(&rig);
+	setup();
+	rig.arch.isa.hide_isa[ISA_EXT_SSAIA] = true;
+	rig.arch.irqchip = IRQCHIP_AIA;
+	vm = vm_create(&rig.cfg, fake_host_sys(rig.host), &rig.log, &rig.err);
+	ck_assert_ptr_null(vm);
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "--irqchip aia"));
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "--disable-ssaia"));
+}
+END_TEST
+
+/* Each step fails in turn: a PLIC machine and one line that names the step. */
+START_TEST(each_step_fails)
+{
+	static const struct {
+		uint32_t group;
+		uint64_t attr;
+		const char *step;
+	} steps[] = {
+		{0, 2, "sources"}, {0, 5, "hart bits"}, {1, 0, "APLIC"},
+		{1, 1, "IMSIC"},   {1, 3, "IMSIC"},	{2, 0, "starting"},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		rig_end(&rig);
+		setup();
+		rig.cfg.cpus = 3;
+		fake_arm_aia(rig.host, steps[i].group, steps[i].attr, EINVAL);
+		rig_create(&rig);
+		ck_assert_ptr_nonnull(chip()->plic);
+		ck_assert(!fake_vm(rig.host)->aia.started);
+		ck_assert_int_lt(fake_vm(rig.host)->aia.fd, 0);
+		ck_assert_uint_eq(rig.host->generations, 2);
+		ck_assert_uint_eq(count(logged(), "Warning: interrupts: the PLIC"), 1);
+		ck_assert_ptr_nonnull(strstr(logged(), steps[i].step));
+		/* The guest is told nothing of Ssaia. */
+		ck_assert(!rig.vm->arch->isa.shown[ISA_EXT_SSAIA]);
+		ck_assert_ptr_null(rig.vm->arch->msi);
+		/* Wires lead to the PLIC. */
+		irq_line_set(&(struct irq_line){&chip()->chip, 10}, true);
+		irq_line_set(&(struct irq_line){&chip()->chip, 10}, false);
+	}
+}
+END_TEST
+
+/* The create call, and files with too few identities. */
+START_TEST(create_fails)
+{
+	fake_arm(rig.host, KVM_CREATE_DEVICE, 2, EBUSY); /* the first one only asks */
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_ptr_nonnull(strstr(logged(), "creating the device"));
+	rig_end(&rig);
+	setup();
+	rig.host->aia_ids = 64;
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_ptr_nonnull(strstr(logged(), "63 identities"));
+}
+END_TEST
+
+/* A wire is told when it changes, rising and falling. */
+START_TEST(wires)
+{
+	struct irq_line line;
+	unsigned int calls;
+
+	rig_create(&rig);
+	line = (struct irq_line){&chip()->chip, 40};
+	calls = aia()->line_calls;
+	irq_line_set(&line, false);
+	ck_assert_uint_eq(aia()->line_calls, calls);
+	irq_line_set(&line, true);
+	irq_line_set(&line, true);
+	ck_assert_uint_eq(aia()->line_calls, calls + 1);
+	ck_assert(aia()->levels[40]);
+	irq_line_set(&line, false);
+	ck_assert_uint_eq(aia()->line_calls, calls + 2);
+	ck_assert(!aia()->levels[40]);
+	irq_line_set(&(struct irq_line){&chip()->chip, 4000}, true);
+	ck_assert_uint_eq(aia()->line_calls, calls + 2);
+}
+END_TEST
+
+START_TEST(messages)
+{
+	struct msi_sink *sink;
+	uint32_t a = MSI_NONE, b = MSI_NONE, handles[5000], nr;
+
+	rig.cfg.cpus = 2;
+	rig_create(&rig);
+	sink = rig.vm->arch->msi;
+	ck_assert_ptr_nonnull(sink);
+	ck_assert_int_eq(sink->ops->update(sink, &a, IMSIC, 7), 0);
+	ck_assert_int_eq(sink->ops->update(sink, &b, IMSIC + 4096, 8), 0);
+	ck_assert_uint_ne(a, b);
+	sink->ops->trigger(sink, b);
+	ck_assert_uint_eq(aia()->nr_msis, 1);
+	ck_assert_uint_eq(aia()->msis[0].address, IMSIC + 4096);
+	ck_assert_uint_eq(aia()->msis[0].data, 8);
+	/* Moved, and what is refused changes nothing. */
+	ck_assert_int_eq(sink->ops->update(sink, &b, IMSIC, 9), 0);
+	ck_assert_int_eq(sink->ops->update(sink, &b, IMSIC + 2 * 4096, 9), -EINVAL);
+	ck_assert_int_eq(sink->ops->update(sink, &b, IMSIC - 4, 9), -EINVAL);
+	ck_assert_int_eq(sink->ops->update(sink, &b, 0x80000000, 9), -EINVAL);
+	ck_assert_int_eq(sink->ops->update(sink, &b, UINT64_MAX - 3, 9), -EINVAL);
+	sink->ops->trigger(sink, b);
+	ck_assert_uint_eq(aia()->msis[1].address, IMSIC);
+	ck_assert_uint_eq(aia()->msis[1].data, 9);
+	/* A route that was given back sends nothing. */
+	sink->ops->release(sink, b);
+	sink->ops->trigger(sink, b);
+	sink->ops->trigger(sink, 100000);
+	sink->ops->release(sink, MSI_NONE);
+	ck_assert_uint_eq(aia()->nr_msis, 2);
+	/* There is an end, and what is given back can be had again. */
+	for (nr = 0; nr < ARRAY_SIZE(handles); nr++) {
+		handles[nr] = MSI_NONE;
+		if (sink->ops->update(sink, &handles[nr], IMSIC, nr))
+			break;
+	}
+	ck_assert_uint_eq(nr, 4095);
+	ck_assert_uint_eq(handles[nr], MSI_NONE);
+	sink->ops->release(sink, handles[1000]);
+	ck_assert_int_eq(sink->ops->update(sink, &handles[nr], IMSIC, 1), 0);
+	ck_assert_uint_eq(handles[nr], handles[1000]);
+}
+END_TEST
+
+static const struct fake_op *three_lives(void *opaque, unsigned int generation, unsigned int hart)
+{
+	static const struct fake_op reset[] = {
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_RESET}, {.kind = FAKE_END}};
+	static const struct fake_op off[] = {
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN}, {.kind = FAKE_END}};
+	static const struct fake_op nothing[] = {{.kind = FAKE_END}};
+
+	(void)opaque;
+	if (hart)
+		return nothing;
+	return generation < 2 ? reset : off;
+}
+
+/* The guest's reset makes a new KVM VM, with a new AIA in it. */
+START_TEST(comes_back_after_reset)
+{
+	rig.host->program = three_lives;
+	rig.cfg.cpus = 2;
+	rig_create(&rig);
+	irq_line_set(&(struct irq_line){&chip()->chip, 60}, true);
+	rig_start(&rig);
+	ck_assert_int_eq(rig_join(&rig), VM_POWEROFF);
+	ck_assert_uint_eq(rig.host->generations, 3);
+	ck_assert(aia()->started);
+	ck_assert_uint_eq(chip()->aia.hart_bits, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("aia");
+	TCase *tc = tcase_create("aia");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, had);
+	tcase_add_test(tc, modes);
+	tcase_add_test(tc, not_offered);
+	tcase_add_test(tc, hidden);
+	tcase_add_test(tc, each_step_fails);
+	tcase_add_test(tc, create_fails);
+	tcase_add_test(tc, wires);
+	tcase_add_test(tc, messages);
+	tcase_add_test(tc, comes_back_after_reset);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
