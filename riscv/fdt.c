@@ -258,6 +258,8 @@ static void build_memory(struct fdt_builder *b, const struct fdt_machine *m)
 	size_t i;
 
 	for (i = 0; i < m->mem->nr; i++) {
+		if (m->mem->regions[i].file)
+			continue;
 		fdt_node_begin_at(b, "memory", m->mem->regions[i].gpa);
 		fdt_prop_string(b, "device_type", "memory");
 		fdt_prop_reg(b, m->mem->regions[i].gpa, m->mem->regions[i].size);

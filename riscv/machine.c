@@ -709,8 +709,9 @@ void arch_print_plan(struct vm *vm, FILE *out)
 		fprintf(out, "\n");
 	}
 	for (i = 0; i < vm->mem.nr; i++)
-		fprintf(out, "  0x%012llx %8s  RAM\n", (unsigned long long)vm->mem.regions[i].gpa,
-			format_size(size, sizeof(size), vm->mem.regions[i].size));
+		fprintf(out, "  0x%012llx %8s  %s\n", (unsigned long long)vm->mem.regions[i].gpa,
+			format_size(size, sizeof(size), vm->mem.regions[i].size),
+			vm->mem.regions[i].file ? "file" : "RAM");
 	machine_pci_print(a, out);
 	fprintf(out, "%s %s at 0x%llx, entry 0x%llx\n", boot_format_name(a->layout.format),
 		a->kernel.name, (unsigned long long)a->layout.kernel,

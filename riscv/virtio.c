@@ -31,11 +31,14 @@
 
 /**
  * struct machine_virtio - one virtio device of the machine
+ * @vdev: NULL where none was asked for after all
+ * @attached: it belongs to its transport
  * @again: calls virtio_device_run() on the loop's thread
  */
 struct machine_virtio {
 	struct arch_vm *a;
 	struct virtio_device *vdev;
+	bool attached;
 	struct loop_work again;
 	char name[24];
 };
@@ -126,6 +129,30 @@ static void name_device(struct arch_vm *a, size_t index, char *name, size_t len)
 	snprintf(name, len, "%s%u", cfg->virtio[index].kind->prefix, nth);
 }
 
+/*
+ * A file's place is the upper end of the 64-bit PCI window, which gets smaller: that
+ * lies above all RAM, and guest addresses reach it.
+ */
+static gpa_t place(void *opaque, int fd, uint64_t size, bool read_only, struct error *err)
+{
+	struct arch_vm *a = opaque;
+	struct layout_region *window = &a->map.pci64;
+	uint64_t taken = align_up(size, LAYOUT_ALIGN_GIB);
+	char text[32];
+	gpa_t gpa;
+
+	if (taken < size || taken > window->size) {
+		fail(err, "no room for %s above RAM: try a wider --hgatp",
+		     format_size(text, sizeof(text), size));
+		return 0;
+	}
+	gpa = window->gpa + window->size - taken;
+	if (!memory_add_file(&a->vm->mem, gpa, size, LAYOUT_ALIGN, fd, read_only, err))
+		return 0;
+	window->size -= taken;
+	return gpa;
+}
+
 static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, struct error *err)
 {
 	const struct vm_config *cfg = a->vm->cfg;
@@ -142,7 +169,7 @@ static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, 
 		.asked = cfg->virtio,
 		.nr_asked = cfg->nr_virtio,
 		.index = index,
-		.place = NULL,
+		.place = place,
 		.opaque = a,
 	};
 	struct error why;
@@ -178,22 +205,25 @@ int machine_virtio_build(struct arch_vm *a, struct error *err)
 	a->virtio = calloc(cfg->nr_virtio, sizeof(*a->virtio));
 	if (!a->virtio)
 		return fail(err, "no memory for %zu devices", cfg->nr_virtio);
-	for (i = 0; i < cfg->nr_virtio; i++) {
-		struct machine_virtio *v = &a->virtio[a->nr_virtio];
+	a->nr_virtio = cfg->nr_virtio;
+	/* All devices before the first transport: they may take room from the PCI windows. */
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct machine_virtio *v = &a->virtio[i];
 
 		v->a = a;
 		loop_work_init(&v->again, run_again, v);
 		name_device(a, i, v->name, sizeof(v->name));
 		if (build_one(a, i, v, err))
 			return -1;
+	}
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct machine_virtio *v = &a->virtio[i];
+
 		if (!v->vdev)
 			continue;
-		if (cfg->transport == TRANSPORT_PCI ? add_pci(a, v, err) : add_mmio(a, v, i, err)) {
-			if (v->vdev)
-				v->vdev->ops->destroy(v->vdev);
+		if (cfg->transport == TRANSPORT_PCI ? add_pci(a, v, err) : add_mmio(a, v, i, err))
 			return -1;
-		}
-		a->nr_virtio++;
+		v->attached = true;
 	}
 	return 0;
 }
@@ -202,8 +232,13 @@ void machine_virtio_finish(struct arch_vm *a)
 {
 	size_t i;
 
-	for (i = 0; i < a->nr_virtio; i++)
-		loop_unpost(a->vm->loop, &a->virtio[i].again);
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct machine_virtio *v = &a->virtio[i];
+
+		loop_unpost(a->vm->loop, &v->again);
+		if (v->vdev && !v->attached)
+			v->vdev->ops->destroy(v->vdev);
+	}
 	free(a->virtio);
 	a->virtio = NULL;
 	a->nr_virtio = 0;
@@ -214,7 +249,7 @@ struct virtio_device *machine_virtio_find(struct arch_vm *a, const char *name)
 	size_t i;
 
 	for (i = 0; i < a->nr_virtio; i++)
-		if (!strcmp(a->virtio[i].name, name))
+		if (a->virtio[i].vdev && !strcmp(a->virtio[i].name, name))
 			return a->virtio[i].vdev;
 	return NULL;
 }

@@ -96,71 +96,101 @@ static int map_ram(void *start, size_t size, int fd, struct error *err)
 	return 0;
 }
 
-struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
-				 struct error *err)
+/* May [@gpa, @gpa + @size) become a region? */
+static bool may_add(const struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
+		    struct error *err)
 {
-	struct memory_region *region;
 	char text[32];
-	uintptr_t start;
-	size_t i, map_size;
-	void *map;
-	int fd = -1;
+	size_t i;
 
 	format_size(text, sizeof(text), size);
 	if (!size || gpa % GUEST_PAGE || size % GUEST_PAGE || !is_power_of_two(align) ||
-	    align < GUEST_PAGE) {
-		fail(err, "a memory region must be whole 4K pages, not %s at 0x%llx", text,
-		     (unsigned long long)gpa);
-		return NULL;
-	}
-	if (gpa + size < gpa) {
-		fail(err, "a memory region of %s at 0x%llx ends beyond 64 bits", text,
-		     (unsigned long long)gpa);
-		return NULL;
-	}
-	if (mem->nr == MEMORY_MAX_REGIONS) {
-		fail(err, "at most %d memory regions are possible", MEMORY_MAX_REGIONS);
-		return NULL;
-	}
+	    align < GUEST_PAGE)
+		return fail(err, "a memory region must be whole 4K pages, not %s at 0x%llx", text,
+			    (unsigned long long)gpa) == 0;
+	if (gpa + size < gpa)
+		return fail(err, "a memory region of %s at 0x%llx ends beyond 64 bits", text,
+			    (unsigned long long)gpa) == 0;
+	if (mem->nr == MEMORY_MAX_REGIONS)
+		return fail(err, "at most %d memory regions are possible", MEMORY_MAX_REGIONS) == 0;
 	for (i = 0; i < mem->nr; i++) {
 		const struct memory_region *r = &mem->regions[i];
 
-		if (gpa < r->gpa + r->size && r->gpa < gpa + size) {
-			fail(err, "memory of %s at 0x%llx overlaps the region at 0x%llx", text,
-			     (unsigned long long)gpa, (unsigned long long)r->gpa);
-			return NULL;
-		}
+		if (gpa < r->gpa + r->size && r->gpa < gpa + size)
+			return fail(err, "memory of %s at 0x%llx overlaps the region at 0x%llx",
+				    text, (unsigned long long)gpa, (unsigned long long)r->gpa) == 0;
 	}
-	map = reserve(size, align, &map_size, err);
-	if (!map)
-		return NULL;
-	start = (uintptr_t)map + GUARD;
-	start += (gpa - start) & (align - 1);
-	if (mem->shared)
-		fd = ram_file(size, err);
-	if ((mem->shared && fd < 0) || map_ram((void *)start, (size_t)size, fd, err)) {
-		munmap(map, map_size);
-		if (fd >= 0)
-			close(fd);
-		return NULL;
-	}
-	/* Best effort: without huge pages everything works, only slower. */
-	madvise((void *)start, (size_t)size, MADV_HUGEPAGE);
-	madvise((void *)start, (size_t)size, MADV_DONTDUMP);
+	return true;
+}
 
-	for (i = mem->nr; i && mem->regions[i - 1].gpa > gpa; i--)
-		mem->regions[i] = mem->regions[i - 1];
-	region = &mem->regions[i];
-	*region = (struct memory_region){.gpa = gpa,
-					 .size = size,
-					 .hva = (void *)start,
-					 .fd = fd,
-					 .map = map,
-					 .map_size = map_size};
+/* The table is kept sorted, so slots move too: none is KVM's yet. */
+static struct memory_region *insert(struct guest_memory *mem, const struct memory_region *region)
+{
+	size_t i, at;
+
+	for (at = mem->nr; at && mem->regions[at - 1].gpa > region->gpa; at--)
+		mem->regions[at] = mem->regions[at - 1];
+	mem->regions[at] = *region;
 	mem->nr++;
 	for (i = 0; i < mem->nr; i++)
 		mem->regions[i].slot = (uint32_t)i;
-	return region;
+	return &mem->regions[at];
+}
+
+struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
+				 struct error *err)
+{
+	struct memory_region region = {.gpa = gpa, .size = size, .fd = -1};
+	uintptr_t start;
+
+	if (!may_add(mem, gpa, size, align, err))
+		return NULL;
+	region.map = reserve(size, align, &region.map_size, err);
+	if (!region.map)
+		return NULL;
+	start = (uintptr_t)region.map + GUARD;
+	start += (gpa - start) & (align - 1);
+	region.hva = (void *)start;
+	if (mem->shared)
+		region.fd = ram_file(size, err);
+	if ((mem->shared && region.fd < 0) || map_ram(region.hva, (size_t)size, region.fd, err)) {
+		munmap(region.map, region.map_size);
+		if (region.fd >= 0)
+			close(region.fd);
+		return NULL;
+	}
+	/* Best effort: without huge pages everything works, only slower. */
+	madvise(region.hva, (size_t)size, MADV_HUGEPAGE);
+	madvise(region.hva, (size_t)size, MADV_DONTDUMP);
+	return insert(mem, &region);
+}
+
+struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint64_t size,
+				      uint64_t align, int fd, bool read_only, struct error *err)
+{
+	struct memory_region region = {
+		.gpa = gpa, .size = size, .fd = fd, .file = true, .read_only = read_only};
+	uintptr_t start;
+	char text[32];
+
+	if (!may_add(mem, gpa, size, align, err))
+		return NULL;
+	region.map = reserve(size, align, &region.map_size, err);
+	if (!region.map)
+		return NULL;
+	start = (uintptr_t)region.map + GUARD;
+	start += (gpa - start) & (align - 1);
+	region.hva = (void *)start;
+	/* A device that writes where the guest may not must not end us either. */
+	if (mmap(region.hva, (size_t)size, PROT_READ | PROT_WRITE,
+		 (read_only ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED | MAP_NORESERVE, fd,
+		 0) == MAP_FAILED) {
+		fail_errno(err, errno, "cannot map %s of a file",
+			   format_size(text, sizeof(text), size));
+		munmap(region.map, region.map_size);
+		return NULL;
+	}
+	return insert(mem, &region);
 }
 
 void memory_destroy(struct guest_memory *mem)
@@ -170,9 +200,10 @@ void memory_destroy(struct guest_memory *mem)
 	memory_log_dirty(mem, false);
 	for (i = 0; i < mem->nr; i++) {
 		munmap(mem->regions[i].map, mem->regions[i].map_size);
-		if (mem->regions[i].fd >= 0)
+		if (mem->regions[i].fd >= 0 && !mem->regions[i].file)
 			close(mem->regions[i].fd);
 	}
+	memset(mem->regions, 0, sizeof(mem->regions));
 	mem->nr = 0;
 }
 
@@ -192,7 +223,9 @@ int memory_forget(struct guest_memory *mem, struct error *err)
 	size_t i;
 
 	for (i = 0; i < mem->nr; i++) {
-		int ret = give_back(&mem->regions[i], 0, mem->regions[i].size);
+		int ret = mem->regions[i].file
+				  ? 0
+				  : give_back(&mem->regions[i], 0, mem->regions[i].size);
 
 		if (ret)
 			return fail_errno(err, -ret, "cannot clear guest memory");
@@ -233,7 +266,7 @@ static void mark_dirty(const struct memory_region *region, gpa_t gpa, uint64_t l
 					 memory_order_relaxed);
 }
 
-const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+const void *memory_look_up(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
 {
 	const struct memory_region *region = memory_find(mem, gpa, len);
 
@@ -275,7 +308,7 @@ int memory_discard(struct guest_memory *mem, gpa_t gpa, uint64_t len)
 	const struct memory_region *r = memory_find(mem, gpa, len);
 	int ret;
 
-	if (!r || !len || gpa % GUEST_PAGE || len % GUEST_PAGE)
+	if (!r || r->file || !len || gpa % GUEST_PAGE || len % GUEST_PAGE)
 		return -EINVAL;
 	ret = give_back(r, gpa - r->gpa, len);
 	mark_dirty(r, gpa, len);
@@ -308,6 +341,7 @@ uint64_t memory_total(const struct guest_memory *mem)
 	size_t i;
 
 	for (i = 0; i < mem->nr; i++)
-		total += mem->regions[i].size;
+		if (!mem->regions[i].file)
+			total += mem->regions[i].size;
 	return total;
 }

@@ -82,7 +82,8 @@ static int add_memslots(struct vm *vm, struct error *err)
 	for (i = 0; i < vm->mem.nr; i++) {
 		struct memory_region *r = &vm->mem.regions[i];
 
-		ret = kvm_set_memory(&vm->kvm, r->slot, r->gpa, r->size, r->hva, 0);
+		ret = kvm_set_memory(&vm->kvm, r->slot, r->gpa, r->size, r->hva,
+				     r->read_only ? KVM_MEM_READONLY : 0);
 		if (ret)
 			return fail_errno(err, -ret, "KVM refused %s of memory at 0x%llx",
 					  format_size(size, sizeof(size), r->size),

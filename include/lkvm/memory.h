@@ -37,6 +37,8 @@
  * @hva: where lkvm sees it
  * @fd: the file that backs it, from offset 0; -1 for anonymous memory
  * @slot: number of its memslot
+ * @file: somebody's file and no RAM: neither cleared by a reset nor told as memory
+ * @read_only: the guest may not write it; what the VMM writes stays in this process
  * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
  */
 struct memory_region {
@@ -45,6 +47,7 @@ struct memory_region {
 	void *hva;
 	int fd;
 	uint32_t slot;
+	bool file, read_only;
 	_Atomic uint64_t *dirty;
 	/* private: the reservation around @hva */
 	void *map;
@@ -80,6 +83,17 @@ void memory_share(struct guest_memory *mem);
 struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
 				 struct error *err);
 
+/**
+ * memory_add_file() - a region that is a file, from its start, shared with its other users
+ * @fd: stays the caller's; must live as long as the region
+ * @read_only: nothing ever reaches the file
+ *
+ * A file that gets shorter under us ends this process by SIGBUS where it touches what is
+ * gone. Otherwise as memory_add().
+ */
+struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint64_t size,
+				      uint64_t align, int fd, bool read_only, struct error *err);
+
 void memory_destroy(struct guest_memory *mem);
 
 /**
@@ -109,11 +123,25 @@ int memory_discard(struct guest_memory *mem, gpa_t gpa, uint64_t len);
 const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
+ * memory_look_up() - as memory_for_read(), in any region
+ */
+const void *memory_look_up(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
  * memory_for_read() - host address of [gpa, gpa + len) for reading, or NULL
  *
- * Valid until memory_destroy(). The guest may write it while it is read.
+ * Valid until memory_destroy(). The guest may write it while it is read. Most VMs have
+ * one region, and a device may ask for each 4 KiB of a large request: hence inline.
  */
-const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
+static inline const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *first = &mem->regions[0];
+	uint64_t offset = gpa - first->gpa; /* wraps to huge for gpa below */
+
+	if (offset < first->size && len <= first->size - offset)
+		return (const char *)first->hva + offset;
+	return memory_look_up(mem, gpa, len);
+}
 
 /**
  * memory_for_write() - the same for writing; the range counts as dirty from now
@@ -134,6 +162,14 @@ bool memory_write(struct guest_memory *mem, gpa_t gpa, const void *buf, uint64_t
  * Return: 0 or -ENOMEM.
  */
 int memory_log_dirty(struct guest_memory *mem, bool on);
+
+/**
+ * memory_is_logged() - is that record kept just now?
+ */
+static inline bool memory_is_logged(const struct guest_memory *mem)
+{
+	return mem->regions[0].dirty;
+}
 
 /**
  * memory_total() - bytes of RAM over all regions
