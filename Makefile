@@ -8,6 +8,7 @@
 #   make riscv64                            build/riscv64/lkvm: static, on any Debian machine;
 #                                           installs (apt) the compiler and fetches the libraries it lacks
 #   make check | lint | fuzz                native tests, analysers, fuzzers
+#   make soak                               the tests' long forms: hours
 #
 # Knobs: CC CFLAGS CPPFLAGS LDFLAGS V=1 O=dir WERROR=1 STATIC=1 SYSROOT=dir SANITIZE=address,undefined
 #        DESTDIR PREFIX (or prefix)
@@ -85,7 +86,7 @@ SUPPORT_OBJ := $(TEST_SUPPORT:%.c=$(O)/obj/%.o)
 TEST_BIN := $(TESTS:tests/unit/%.c=$(O)/unit/%)
 FUZZ_BIN := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: all static riscv64 unit check lint fuzz install uninstall clean FORCE
+.PHONY: all static riscv64 unit check soak lint fuzz install uninstall clean FORCE
 .SECONDARY:
 all: $(O)/lkvm
 
@@ -126,6 +127,9 @@ unit: $(TEST_BIN)
 
 check:
 	tests/check
+
+soak:
+	tests/soak
 
 lint:
 	tests/check lint

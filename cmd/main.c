@@ -16,6 +16,7 @@ const struct command commands[] = {
 	{"resume", "let a paused VM go on, or wake a suspended guest", cmd_resume, true},
 	{"stop", "end a VM", cmd_stop, true},
 	{"balloon", "take memory from a running VM, or give it back", cmd_balloon, true},
+	{"link", "plug a running VM's network cable in or out", cmd_link, true},
 	{"help", "explain a command", cmd_help, true},
 	{"version", "print the version", cmd_version, true},
 	{NULL, NULL, NULL, false},

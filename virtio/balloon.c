@@ -56,7 +56,7 @@ enum { QUEUE_INFLATE, QUEUE_DEFLATE, QUEUE_STATS, QUEUE_REPORT_OLD, QUEUE_REPORT
 #define PAGE_SHIFT 12
 
 #define CHUNK 256
-#define PASS_PAGES 4096
+#define PASS_PAGES 256
 
 /* le16 tag, le64 value. */
 #define STAT_SIZE 10
@@ -97,12 +97,21 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static int discard(struct virtio_balloon *b, gpa_t gpa, uint64_t len)
+{
+	int ret = b->env->discard(b->opaque, gpa, len);
+
+	if (ret && ret != -EINVAL)
+		virtio_complain(&b->vdev, "the host did not take back memory at 0x%llx: %s",
+				(unsigned long long)gpa, strerror(-ret));
+	return ret;
+}
+
 /* Give @nr pages from number @first on back. Return: how many were no RAM. */
 static unsigned int give_back(struct virtio_balloon *b, uint32_t first, unsigned int nr)
 {
-	gpa_t gpa = (gpa_t)first << PAGE_SHIFT;
 	unsigned int i, bad = 0;
-	int ret = b->env->discard(b->opaque, gpa, (uint64_t)nr << PAGE_SHIFT);
+	int ret = discard(b, (gpa_t)first << PAGE_SHIFT, (uint64_t)nr << PAGE_SHIFT);
 
 	/* Neighbours may lie in two regions, or only some of them in RAM. */
 	if (ret == -EINVAL && nr > 1) {
@@ -110,9 +119,6 @@ static unsigned int give_back(struct virtio_balloon *b, uint32_t first, unsigned
 			bad += give_back(b, first + i, 1);
 		return bad;
 	}
-	if (ret && ret != -EINVAL)
-		virtio_complain(&b->vdev, "the host did not take back memory at 0x%llx: %s",
-				(unsigned long long)gpa, strerror(-ret));
 	return ret == -EINVAL;
 }
 
@@ -186,7 +192,7 @@ static void report(struct virtio_balloon *b, unsigned int index)
 			gpa_t end = align_down(virtq_gpa(req, i) + req->iov[i].iov_len, PAGE);
 
 			if (start < end)
-				b->env->discard(b->opaque, start, end - start);
+				discard(b, start, end - start);
 		}
 		virtio_complete(&b->vdev, req);
 	}
@@ -220,10 +226,13 @@ static void take_stats(struct virtio_balloon *b)
 {
 	struct virtq *q = virtio_queue(&b->vdev, QUEUE_STATS);
 	struct virtq_request *req;
+	bool seen = b->held; /* the first one was read when it came */
 
 	b->held = false;
 	while ((req = virtq_pop(q))) {
-		read_stats(b, req);
+		if (!seen)
+			read_stats(b, req);
+		seen = false;
 		if (!b->ask) {
 			virtq_put_back(q, req, 0, false);
 			b->held = true;
@@ -410,6 +419,12 @@ static void balloon_notify(struct virtio_device *vdev, unsigned int index)
 	}
 }
 
+/* Linux tells of its first figures before DRIVER_OK, when nobody may listen yet. */
+static void balloon_go(struct virtio_device *vdev)
+{
+	virtio_queue_notify(vdev, QUEUE_STATS);
+}
+
 static void balloon_reset(struct virtio_device *vdev)
 {
 	struct virtio_balloon *b = to_balloon(vdev);
@@ -449,6 +464,7 @@ static const struct virtio_device_ops balloon_ops = {
 	.state_size = sizeof(struct balloon_state),
 	.config_get = balloon_config_get,
 	.config_set = balloon_config_set,
+	.go = balloon_go,
 	.notify = balloon_notify,
 	.reset = balloon_reset,
 	.transfer = balloon_transfer,

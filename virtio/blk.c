@@ -276,6 +276,10 @@ static bool next_data(struct blk_op *op, struct blk_io *io, struct iovec *iov, u
 		return false;
 	io->type = op->type == T_IN ? BLK_READ : BLK_WRITE;
 	io->offset = op->offset;
+	io->len = op->left;
+	io->iov = virtq_iovecs(&op->data, op->left, &io->nr);
+	if (io->iov)
+		return true;
 	io->iov = iov;
 	io->nr = virtq_map(&op->data, op->left, iov, max, &mapped);
 	io->len = mapped;

@@ -184,7 +184,8 @@ static void step(struct blk_aio *aio, struct blk_task *task, struct task_list *d
 	else
 		io_uring_prep_writev(sqe, fd, io.iov, io.nr, io.offset);
 	io_uring_sqe_set_data(sqe, task);
-	aio->nr_iov += io.nr;
+	if (io.iov == &aio->iov[aio->nr_iov])
+		aio->nr_iov += io.nr;
 	aio->inflight++;
 }
 

@@ -319,11 +319,12 @@ static void do_reset(struct virtio_device *vdev)
 		vdev->transport->ops->reset(vdev->transport);
 }
 
-/* Each step needs the one before. */
+/*
+ * Each step needs the one before; but for ACKNOWLEDGE, which means nothing to a device:
+ * U-Boot (2025.01) does not say it again after its reset.
+ */
 static bool in_order(uint32_t status)
 {
-	if (status & VIRTIO_STATUS_DRIVER && !(status & VIRTIO_STATUS_ACKNOWLEDGE))
-		return false;
 	if (status & VIRTIO_STATUS_FEATURES_OK && !(status & VIRTIO_STATUS_DRIVER))
 		return false;
 	return !(status & VIRTIO_STATUS_DRIVER_OK) || status & VIRTIO_STATUS_FEATURES_OK;

@@ -75,7 +75,7 @@ struct virtio_mmio {
 	struct virtio_device *vdev;
 	struct irq_line irq;
 	bool level; /* what the line was last set to */
-	const struct virtio_mmio_env *env;
+	const struct virtio_transport_env *env;
 	void *opaque;
 	struct ratelimit stray;
 	struct mmio_regs r;
@@ -366,7 +366,7 @@ static const struct device_ops mmio_device_ops = {
 };
 
 struct virtio_mmio *virtio_mmio_create(struct virtio_device *vdev, struct irq_line irq,
-				       const struct virtio_mmio_env *env, void *opaque)
+				       const struct virtio_transport_env *env, void *opaque)
 {
 	struct virtio_mmio *mmio = calloc(1, sizeof(*mmio));
 

@@ -119,6 +119,10 @@ static int check_modes(const struct net_words *w, struct error *err)
 		if (uses[i].given && !(uses[i].modes & IN(w->mode)))
 			return fail(err, "'%s' means nothing with mode=%s", uses[i].name,
 				    modes[w->mode]);
+	if (w->mode == MODE_FD && !w->fd)
+		return fail(err, "which descriptor? (mode=fd,fd=N)");
+	if (w->mode == MODE_VHOST_USER && !w->socket)
+		return fail(err, "where is the other program? (mode=vhost-user,socket=PATH)");
 	return 0;
 }
 
@@ -385,8 +389,6 @@ static int open_fds(const struct virtio_world *world, const struct net_words *w,
 	int fds[NET_MAX_PAIRS], ret;
 	unsigned int nr, i;
 
-	if (!w->fd)
-		return fail(err, "which descriptor? (mode=fd,fd=N)");
 	if (parse_fds(w->fd, fds, &nr, err))
 		return -1;
 	if (w->queues && w->queues != nr)
@@ -504,8 +506,6 @@ static int build_vhost_user(const struct virtio_world *world, const struct net_w
 	struct vhost_user_device *dev;
 
 	memcpy(config.mac, net->mac, NET_MAC);
-	if (!w->socket)
-		return fail(err, "where is the other program? (mode=vhost-user,socket=PATH)");
 	if (!world->dry_run) {
 		with_fd.fd = vhost_user_connect(w->socket, err);
 		if (with_fd.fd < 0)

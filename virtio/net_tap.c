@@ -19,7 +19,7 @@
  *
  * The link. When the cable is pulled the interface loses its carrier (TUNSETCARRIER),
  * which bridges and daemons on the host notice. An interface that is deleted on the
- * host takes the device's carrier away.
+ * host takes the device's carrier away, as soon as frames are waited for.
  *
  * Thread and lock: the device's lock for queues and buffers, the loop's thread for
  * watching and detaching. What is saved: nothing.

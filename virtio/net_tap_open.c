@@ -257,17 +257,27 @@ static void give_up(struct net_tap *tap)
 	net_tap_free(tap);
 }
 
+static int look_for_device(struct error *err)
+{
+	if (access(TUN_PATH, F_OK))
+		return fail(err, TUN_PATH " is missing: the host's kernel has no tap devices (try "
+					  "modprobe tun)");
+	/* By the effective user, as open(2) does it. */
+	if (eaccess(TUN_PATH, R_OK | W_OK))
+		return fail_errno(err, errno,
+				  TUN_PATH
+				  " can't be opened by this user (its usual mode is 0666)");
+	return 0;
+}
+
 static int open_tap(struct net_tap *tap, const struct net_tap_config *config,
 		    struct net_backend *backend, struct error *err)
 {
 	bool existed = config->name && if_nametoindex(config->name);
 	int ret;
 
-	if (access(TUN_PATH, F_OK))
-		return fail(err,
-			    "%s is missing: the host's kernel has no tap devices (try "
-			    "modprobe tun)",
-			    TUN_PATH);
+	if (look_for_device(err))
+		return -1;
 	snprintf(tap->name, sizeof(tap->name), "%s", config->name ? config->name : "tap%d");
 	ret = open_queues(tap);
 	if (ret)

@@ -46,6 +46,7 @@
 #define MAX_RESOLVERS 4
 #define READY_MS 5000
 #define READY_STEP_MS 2
+#define LAST_WORDS_MS 1000
 #define PATIENCE_NS (200 * NSEC_PER_MSEC)
 
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -248,7 +249,7 @@ static void passt_died(void *opaque, int status)
 }
 
 /* A frame that is nothing to anybody, with its length before it. */
-static int send_first_frame(const struct net_user *u, const uint8_t *from, struct error *err)
+static bool send_first_frame(const struct net_user *u, const uint8_t *from)
 {
 	struct {
 		uint32_t prefix;
@@ -260,10 +261,25 @@ static int send_first_frame(const struct net_user *u, const uint8_t *from, struc
 	};
 
 	memcpy(first.from, from, NET_MAC);
-	if (send(u->ours, &first, sizeof(first), MSG_DONTWAIT | MSG_NOSIGNAL) ==
-	    (ssize_t)sizeof(first))
-		return 0;
-	return fail_errno(err, errno, "cannot send to passt");
+	return send(u->ours, &first, sizeof(first), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       (ssize_t)sizeof(first);
+}
+
+/* Did the other side close its end? What was not read then counts as read. */
+static bool is_closed(const struct net_user *u)
+{
+	char c;
+	ssize_t n = recv(u->ours, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return !n || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* The socket is closed, so passt should be about to end, and say why. */
+static int fail_closed(struct net_user *u, struct error *err)
+{
+	if (helper_wait(u->helper, LAST_WORDS_MS, NULL, NULL, err) < 0)
+		return -1;
+	return fail(err, "passt closed its socket");
 }
 
 static int wait_until_ready(struct net_user *u, struct error *err)
@@ -271,8 +287,10 @@ static int wait_until_ready(struct net_user *u, struct error *err)
 	int ms, unread;
 
 	for (ms = 0; ms < READY_MS; ms += READY_STEP_MS) {
+		if (is_closed(u))
+			return fail_closed(u, err);
 		if (ioctl(u->ours, SIOCOUTQ, &unread) || !unread)
-			return 0;
+			return is_closed(u) ? fail_closed(u, err) : 0;
 		if (helper_wait(u->helper, READY_STEP_MS, NULL, NULL, err) < 0)
 			return -1;
 	}
@@ -299,8 +317,8 @@ static int user_start(void *opaque, struct virtio_net *net, struct error *err)
 		return -1;
 	close(u->theirs);
 	u->theirs = -1;
-	if (send_first_frame(u, net->s.mac, err))
-		return -1;
+	if (!send_first_frame(u, net->s.mac))
+		return fail_closed(u, err);
 	return wait_until_ready(u, err);
 }
 

@@ -118,20 +118,22 @@ static int check_names(struct p9_in in, unsigned int nr)
 /* One step from *@node, which is exchanged. */
 static int step(struct p9_call *call, struct p9_node **node, const char *name, struct p9_qid *qid)
 {
-	struct p9_node *from = *node;
-	int ret = 0;
+	struct p9_node *from = *node, *to;
+	int ret;
 
 	if (!S_ISDIR(from->type))
 		return ENOTDIR;
 	if (!strcmp(name, "..")) {
-		*node = p9_node_get(from->parent ? from->parent : from);
-		*qid = (struct p9_qid){P9_QT_DIR, 0, (*node)->path};
+		to = p9_node_get(from->parent ? from->parent : from);
+		*qid = (struct p9_qid){P9_QT_DIR, 0, to->path};
 	} else {
-		ret = p9_call_step(call, from, name, node, qid);
+		ret = p9_call_step(call, from, name, &to, qid);
+		if (ret)
+			return ret;
 	}
-	if (!ret)
-		p9_node_put(call->s, from);
-	return ret;
+	*node = to;
+	p9_node_put(call->s, from);
+	return 0;
 }
 
 /*

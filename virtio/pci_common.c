@@ -55,6 +55,9 @@ static uint64_t read_layout(const struct virtio_pci *pci, uint64_t field)
 		return 0;
 	switch (field) {
 	case COMMON_QUEUE_SIZE:
+		/* A split ring of another size can't be: the queue will not be enabled. */
+		if (!virtio_has(pci->vdev, VIRTIO_F_RING_PACKED) && !is_power_of_two(layout->num))
+			return 0;
 		return layout->num;
 	case COMMON_QUEUE_DESC:
 		return layout->desc;

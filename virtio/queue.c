@@ -177,7 +177,7 @@ void virtq_begin(struct virtq *q)
 	notify_off(q);
 }
 
-static bool grow(struct virtq_request *req)
+bool virtq_grow(struct virtq_request *req)
 {
 	unsigned int max = req->max ? req->max * 2 : FIRST_IOVECS;
 	struct iovec *iov = realloc(req->iov, max * sizeof(*iov));
@@ -194,47 +194,17 @@ static bool grow(struct virtq_request *req)
 	return true;
 }
 
-const char *virtq_add_buffer(struct virtq *q, struct virtq_request *req, const struct desc *d)
-{
-	bool writable = d->flags & DESC_F_WRITE;
-	unsigned int nr = req->nr_readable + req->nr_writable;
-	const void *hva;
-
-	if (!writable && req->nr_writable)
-		return "a readable buffer follows a writable one";
-	if (d->len > UINT32_MAX - req->readable - req->writable)
-		return "a chain holds 4 GiB or more";
-	if (!d->len)
-		return NULL;
-	hva = memory_for_read(q->mem, d->addr, d->len);
-	if (!hva)
-		return "a buffer is not inside RAM";
-	if (nr == req->max && !grow(req))
-		return "the host has no memory for a request";
-	req->iov[nr].iov_base = (void *)(uintptr_t)hva;
-	req->iov[nr].iov_len = d->len;
-	req->gpa[nr] = d->addr;
-	if (writable) {
-		req->nr_writable++;
-		req->writable += d->len;
-	} else {
-		req->nr_readable++;
-		req->readable += d->len;
-	}
-	return NULL;
-}
-
-const uint8_t *virtq_indirect_table(struct virtq *q, const struct desc *d, const char **why)
+const uint8_t *virtq_indirect_table(struct virtq *q, struct desc d, const char **why)
 {
 	const uint8_t *table;
 
 	if (!q->indirect)
 		*why = "an indirect descriptor was not negotiated";
-	else if (d->flags & DESC_F_NEXT)
+	else if (d.flags & DESC_F_NEXT)
 		*why = "an indirect descriptor has a next one";
-	else if (!d->len || d->len % DESC_SIZE || d->len / DESC_SIZE > INDIRECT_MAX)
+	else if (!d.len || d.len % DESC_SIZE || d.len / DESC_SIZE > INDIRECT_MAX)
 		*why = "an indirect table has a bad length";
-	else if ((table = memory_for_read(q->mem, d->addr, d->len)))
+	else if ((table = memory_for_read(q->mem, d.addr, d.len)))
 		return table;
 	else
 		*why = "an indirect table is not inside RAM";

@@ -43,16 +43,24 @@ static void move(struct virtq_cursor *c, size_t len)
 	}
 }
 
+/* The next @len bytes were written: the used length. */
+static void count(struct virtq_cursor *c, size_t len)
+{
+	struct virtq_request *req = c->req;
+
+	if (c->pos == req->filled)
+		req->filled += (uint32_t)len;
+	else if (c->pos < req->filled && c->pos + len > req->filled)
+		req->filled = c->pos + (uint32_t)len;
+}
+
 /* @len bytes of the current iovec were written. */
 static void wrote(struct virtq_cursor *c, size_t len)
 {
 	struct virtq_request *req = c->req;
 
 	memory_for_write(req->queue->mem, req->gpa[c->index] + c->offset, len);
-	if (c->pos == req->filled)
-		req->filled += (uint32_t)len;
-	else if (c->pos < req->filled && c->pos + len > req->filled)
-		req->filled = c->pos + (uint32_t)len;
+	count(c, len);
 }
 
 size_t virtq_read(struct virtq_cursor *c, void *buf, size_t len)
@@ -106,9 +114,46 @@ unsigned int virtq_map(const struct virtq_cursor *c, size_t len, struct iovec *i
 	return nr;
 }
 
+const struct iovec *virtq_iovecs(const struct virtq_cursor *c, size_t len, unsigned int *nr)
+{
+	const struct virtq_request *req = c->req;
+	unsigned int end = c->index < req->nr_readable ? req->nr_readable
+						       : req->nr_readable + req->nr_writable;
+	size_t rest = c->left - len;
+
+	if (!len || len > c->left || c->offset)
+		return NULL;
+	/* What follows is short mostly: a status. */
+	while (rest && rest >= req->iov[end - 1].iov_len)
+		rest -= req->iov[--end].iov_len;
+	if (rest)
+		return NULL;
+	*nr = end - c->index;
+	return &req->iov[c->index];
+}
+
+/* By the end of the part, from which @rest bytes are left then. */
+static void skip_backwards(struct virtq_cursor *c, size_t rest)
+{
+	const struct virtq_request *req = c->req;
+	unsigned int end = c->index < req->nr_readable ? req->nr_readable
+						       : req->nr_readable + req->nr_writable;
+
+	c->pos += c->left - (uint32_t)rest;
+	c->left = (uint32_t)rest;
+	while (rest && rest >= req->iov[end - 1].iov_len)
+		rest -= req->iov[--end].iov_len;
+	c->index = rest ? end - 1 : end;
+	c->offset = rest ? req->iov[end - 1].iov_len - rest : 0;
+}
+
 void virtq_skip(struct virtq_cursor *c, size_t len)
 {
 	len = min_u64(len, c->left);
+	if (len > c->left / 2) {
+		skip_backwards(c, c->left - len);
+		return;
+	}
 	while (len) {
 		size_t n = min_u64(run(c).iov_len, len);
 
@@ -120,6 +165,11 @@ void virtq_skip(struct virtq_cursor *c, size_t len)
 void virtq_filled(struct virtq_cursor *c, size_t len)
 {
 	len = min_u64(len, c->left);
+	if (!memory_is_logged(c->req->queue->mem)) {
+		count(c, len);
+		virtq_skip(c, len);
+		return;
+	}
 	while (len) {
 		size_t n = min_u64(run(c).iov_len, len);
 

@@ -63,16 +63,52 @@ int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_
 		     uint64_t avail_len, uint64_t used_len, struct error *err);
 
 /**
- * virtq_add_buffer() - add @d's buffer to @req; NULL, or the rule that it breaks
+ * virtq_grow() - make room for more iovecs; false where there is no memory
  */
-const char *virtq_add_buffer(struct virtq *q, struct virtq_request *req, const struct desc *d);
+bool virtq_grow(struct virtq_request *req);
+
+/**
+ * virtq_add_buffer() - add @d's buffer to @req; NULL, or the rule that it breaks
+ *
+ * Inline: it is called for each 4 KiB of a large request.
+ */
+static inline const char *virtq_add_buffer(struct virtq *q, struct virtq_request *req,
+					   const struct desc *d)
+{
+	bool writable = d->flags & DESC_F_WRITE;
+	unsigned int nr = req->nr_readable + req->nr_writable;
+	const void *hva;
+
+	if (!writable && req->nr_writable)
+		return "a readable buffer follows a writable one";
+	if (d->len > UINT32_MAX - req->readable - req->writable)
+		return "a chain holds 4 GiB or more";
+	if (!d->len)
+		return NULL;
+	hva = memory_for_read(q->mem, d->addr, d->len);
+	if (!hva)
+		return "a buffer is not inside RAM";
+	if (nr == req->max && !virtq_grow(req))
+		return "the host has no memory for a request";
+	req->iov[nr].iov_base = (void *)(uintptr_t)hva;
+	req->iov[nr].iov_len = d->len;
+	req->gpa[nr] = d->addr;
+	if (writable) {
+		req->nr_writable++;
+		req->writable += d->len;
+	} else {
+		req->nr_readable++;
+		req->readable += d->len;
+	}
+	return NULL;
+}
 
 /**
  * virtq_indirect_table() - the table that @d, a descriptor outside tables, names
  *
  * Return: NULL with *@why set.
  */
-const uint8_t *virtq_indirect_table(struct virtq *q, const struct desc *d, const char **why);
+const uint8_t *virtq_indirect_table(struct virtq *q, struct desc d, const char **why);
 
 /**
  * virtq_is_busy() - is head or buffer @id in flight?

@@ -142,7 +142,7 @@ static struct desc load_slot(const uint8_t *at)
 static const char *take_table(struct virtq *q, struct virtq_request *req, const struct desc *d)
 {
 	const char *why = NULL;
-	const uint8_t *table = virtq_indirect_table(q, d, &why);
+	const uint8_t *table = virtq_indirect_table(q, *d, &why);
 	unsigned int i;
 
 	if (table && d->len / DESC_SIZE > q->layout.num)

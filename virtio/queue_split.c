@@ -107,27 +107,35 @@ static bool split_available(struct virtq *q)
 	return false;
 }
 
+static struct desc decode(uint64_t low, uint64_t high)
+{
+	high = le64toh(high);
+	return (struct desc){
+		.addr = le64toh(low),
+		.len = (uint32_t)high,
+		.flags = (uint16_t)(high >> 32),
+		.next = (uint16_t)(high >> 48),
+	};
+}
+
+/* An indirect table need not be aligned. */
+static struct desc load_unaligned(const uint8_t *at)
+{
+	uint64_t half[2];
+
+	memcpy(half, at, sizeof(half));
+	return decode(half[0], half[1]);
+}
+
 static struct desc load_desc(const uint8_t *table, unsigned int index)
 {
 	const uint8_t *at = table + (size_t)DESC_SIZE * index;
-	uint64_t half[2];
+	const uint64_t *half = (const uint64_t *)(const void *)at;
 
-	/* An indirect table need not be aligned. */
-	if ((uintptr_t)at % sizeof(half[0])) {
-		memcpy(half, at, sizeof(half));
-	} else {
-		const uint64_t *from = (const uint64_t *)(const void *)at;
-
-		half[0] = __atomic_load_n(&from[0], __ATOMIC_RELAXED);
-		half[1] = __atomic_load_n(&from[1], __ATOMIC_RELAXED);
-	}
-	half[1] = le64toh(half[1]);
-	return (struct desc){
-		.addr = le64toh(half[0]),
-		.len = (uint32_t)half[1],
-		.flags = (uint16_t)(half[1] >> 32),
-		.next = (uint16_t)(half[1] >> 48),
-	};
+	if ((uintptr_t)at % sizeof(*half))
+		return load_unaligned(at);
+	return decode(__atomic_load_n(&half[0], __ATOMIC_RELAXED),
+		      __atomic_load_n(&half[1], __ATOMIC_RELAXED));
 }
 
 /* Follow the chain that starts at req->id. NULL, or the rule that it breaks. */
@@ -144,7 +152,7 @@ static const char *walk(struct virtq *q, struct virtq_request *req)
 		if (d.flags & DESC_F_INDIRECT) {
 			if (inside)
 				return "an indirect descriptor lies inside an indirect table";
-			table = virtq_indirect_table(q, &d, &why);
+			table = virtq_indirect_table(q, d, &why);
 			if (!table)
 				return why;
 			inside = true;

@@ -421,13 +421,24 @@ static int set_backend(const struct vhost *v, unsigned int ring, int fd)
 	return vhost_ioctl(v, VHOST_NET_SET_BACKEND, &file);
 }
 
-/* The rings were told to let go before they are taken back, in any state of starting. */
-static void net_release(struct vhost *v)
+/*
+ * Both rings let go, in any state of starting. A kernel that does not obey is left by
+ * closing the descriptor.
+ */
+static int net_release(struct vhost *v)
 {
 	unsigned int i;
+	int ret = 0;
 
-	for (i = 0; i < VHOST_QUEUES; i++)
-		set_backend(v, i, VHOST_FILE_UNBIND);
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		int failed = set_backend(v, i, VHOST_FILE_UNBIND);
+
+		if (failed < 0)
+			ret = failed;
+	}
+	if (ret)
+		vhost_reopen(v);
+	return ret;
 }
 
 int vhost_net_start(struct vhost *v, int tap_fd)
@@ -448,8 +459,13 @@ int vhost_net_start(struct vhost *v, int tap_fd)
 
 void vhost_net_stop(struct vhost *v)
 {
+	int ret;
+
 	if (!vhost_running(v))
 		return;
-	net_release(v);
-	vhost_stop(v);
+	ret = net_release(v);
+	if (ret)
+		vhost_failed(v, "VHOST_NET_SET_BACKEND", -ret);
+	else
+		vhost_stop(v);
 }

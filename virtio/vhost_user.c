@@ -67,8 +67,8 @@
 #define STATE_NO_FD 0x100
 #define STATE_ERROR 0xff
 
-/* How long a back end may be busy with its state without a byte moving. */
-#define STATE_TIMEOUT_MS 30000
+/* A state may take as long as this number of exchanges: half a minute. */
+#define STATE_TIMEOUTS 6
 #define STATE_CHUNK (64 * KIB)
 
 struct region {
@@ -255,25 +255,28 @@ int vhost_user_set_config(struct vhost_user *c, uint32_t offset, const void *byt
 
 int vhost_user_set_memory(struct vhost_user *c, const struct guest_memory *mem, struct error *err)
 {
-	struct regions table = {.nr = (uint32_t)mem->nr};
+	struct regions table = {.nr = 0};
 	int fds[VHOST_USER_MAX_REGIONS];
 	struct vhost_user_message m = {.request = SET_MEM_TABLE, .payload = &table, .fds = fds};
 	size_t i;
 
-	if (!mem->nr || mem->nr > VHOST_USER_MAX_REGIONS)
-		return fail(err, "a vhost-user back end takes 1 to %d regions of memory, not %zu",
-			    VHOST_USER_MAX_REGIONS, mem->nr);
 	for (i = 0; i < mem->nr; i++) {
 		const struct memory_region *r = &mem->regions[i];
 
+		/* Another device's file is none of this back end's business. */
+		if (r->file)
+			continue;
 		if (r->fd < 0)
 			return fail(err, "guest memory at 0x%llx can't be shared",
 				    (unsigned long long)r->gpa);
-		table.region[i] = (struct region){r->gpa, r->size, (uintptr_t)r->hva, 0};
-		fds[i] = r->fd;
+		if (table.nr == VHOST_USER_MAX_REGIONS)
+			return fail(err, "a vhost-user back end takes at most %d regions of memory",
+				    VHOST_USER_MAX_REGIONS);
+		table.region[table.nr] = (struct region){r->gpa, r->size, (uintptr_t)r->hva, 0};
+		fds[table.nr++] = r->fd;
 	}
-	m.nr_fds = mem->nr;
-	m.size = offsetof(struct regions, region) + mem->nr * sizeof(struct region);
+	m.nr_fds = table.nr;
+	m.size = offsetof(struct regions, region) + table.nr * sizeof(struct region);
 	return vhost_user_exchange(c, &m, err) ? -1 : 0;
 }
 
@@ -322,11 +325,15 @@ int vhost_user_stop_ring(struct vhost_user *c, unsigned int index, uint16_t *bas
 
 /* --- the back end's own state -------------------------------------------------------- */
 
-/* Wait until @fd is ready, or the back end is gone. */
-static int wait_for_state(struct vhost_user *c, int fd, short events, struct error *err)
+static uint64_t state_deadline(const struct vhost_user *c)
 {
-	uint64_t deadline = now_ns() + STATE_TIMEOUT_MS * NSEC_PER_MSEC;
+	return now_ns() + STATE_TIMEOUTS * c->timeout_ms * NSEC_PER_MSEC;
+}
 
+/* Wait until @fd is ready, or the back end is gone. */
+static int wait_for_state(struct vhost_user *c, int fd, short events, uint64_t deadline,
+			  struct error *err)
+{
 	for (;;) {
 		struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = c->fd}};
 		uint64_t now = now_ns();
@@ -342,7 +349,7 @@ static int wait_for_state(struct vhost_user *c, int fd, short events, struct err
 						"the back end closed the connection while its "
 						"state was moved");
 	}
-	return vhost_user_break(c, err, "the back end does not go on with its state");
+	return vhost_user_break(c, err, "the back end does not get on with its state");
 }
 
 /*
@@ -396,12 +403,13 @@ static int check_state(struct vhost_user *c, struct error *err)
 }
 
 /* Reading or writing gave @errnum: may it be tried again? */
-static int moved(struct vhost_user *c, int fd, short events, int errnum, struct error *err)
+static int moved(struct vhost_user *c, int fd, short events, int errnum, uint64_t deadline,
+		 struct error *err)
 {
 	if (errnum == EINTR)
 		return 0;
 	if (errnum == EAGAIN)
-		return wait_for_state(c, fd, events, err);
+		return wait_for_state(c, fd, events, deadline, err);
 	return fail_errno(err, errnum, "cannot move the back end's state");
 }
 
@@ -423,6 +431,7 @@ static int grow_state(struct vhost_user *c, uint8_t **state, size_t *max, struct
 
 static int read_state(struct vhost_user *c, int fd, uint8_t **state, size_t *len, struct error *err)
 {
+	uint64_t deadline = state_deadline(c);
 	size_t max = 0;
 
 	for (;;) {
@@ -435,7 +444,7 @@ static int read_state(struct vhost_user *c, int fd, uint8_t **state, size_t *len
 			return 0;
 		if (n > 0)
 			*len += (size_t)n;
-		else if (moved(c, fd, POLLIN, errno, err))
+		else if (moved(c, fd, POLLIN, errno, deadline, err))
 			return -1;
 	}
 }
@@ -443,7 +452,7 @@ static int read_state(struct vhost_user *c, int fd, uint8_t **state, size_t *len
 int vhost_user_save_state(struct vhost_user *c, void **state, size_t *len, struct error *err)
 {
 	uint8_t *bytes = NULL;
-	int fd, ret;
+	int fd = -1, ret;
 
 	*state = NULL;
 	*len = 0;
@@ -465,6 +474,7 @@ int vhost_user_save_state(struct vhost_user *c, void **state, size_t *len, struc
 static int write_state(struct vhost_user *c, int fd, const uint8_t *state, size_t len,
 		       struct error *err)
 {
+	uint64_t deadline = state_deadline(c);
 	size_t done = 0;
 
 	while (done < len) {
@@ -472,7 +482,7 @@ static int write_state(struct vhost_user *c, int fd, const uint8_t *state, size_
 
 		if (n >= 0)
 			done += (size_t)n;
-		else if (moved(c, fd, POLLOUT, errno, err))
+		else if (moved(c, fd, POLLOUT, errno, deadline, err))
 			return -1;
 	}
 	return 0;
@@ -480,7 +490,7 @@ static int write_state(struct vhost_user *c, int fd, const uint8_t *state, size_
 
 int vhost_user_load_state(struct vhost_user *c, const void *state, size_t len, struct error *err)
 {
-	int fd, ret;
+	int fd = -1, ret;
 
 	if (open_state(c, STATE_LOAD, &fd, err))
 		return -1;

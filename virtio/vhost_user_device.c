@@ -68,18 +68,11 @@ static void ring_bell(int fd)
 
 /* --- failing ---------------------------------------------------------------------- */
 
-/* Inside. The back end is lost. */
-static void die(struct vhost_user_device *dev, const char *why)
+/* Inside. Take all rings back as they are; they are of no use before a reset. */
+static void take_back_broken(struct vhost_user_device *dev, const char *why)
 {
 	unsigned int i;
 
-	if (dev->dead)
-		return;
-	dev->dead = true;
-	if (!dev->conn.broken)
-		vhost_user_break(&dev->conn, NULL, "given up");
-	log_error(dev->vdev.log, "%s: %s; this device is of no use to the guest any more",
-		  dev->vdev.name, why);
 	for (i = 0; i < dev->nr_rings; i++) {
 		struct vhost_user_queue *ring = &dev->rings[i];
 
@@ -88,10 +81,24 @@ static void die(struct vhost_user_device *dev, const char *why)
 		if (vhost_user_fetch(ring->call))
 			virtio_signal(&dev->vdev, i);
 		ring->away = false;
+		ring->started = false;
 		virtio_take_back(&dev->vdev, i, ring->base);
-		virtq_break(virtio_queue(&dev->vdev, i), "its back end is lost");
+		virtq_break(virtio_queue(&dev->vdev, i), why);
 	}
 	virtio_needs_reset(&dev->vdev);
+}
+
+/* Inside. The back end is lost. */
+static void die(struct vhost_user_device *dev, const char *why)
+{
+	if (dev->dead)
+		return;
+	dev->dead = true;
+	if (!dev->conn.broken)
+		vhost_user_break(&dev->conn, NULL, "given up");
+	log_error(dev->vdev.log, "%s: %s; this device is of no use to the guest any more",
+		  dev->vdev.name, why);
+	take_back_broken(dev, "its back end is lost");
 }
 
 void vhost_user_device_failed(struct vhost_user_device *dev, const struct error *err)
@@ -218,7 +225,10 @@ static int start_ring(struct vhost_user_device *dev, struct vhost_user_queue *ri
 	told.avail = memory_for_read(mem, layout.avail, 1);
 	told.used = memory_for_read(mem, layout.used, 1);
 	ring->used = (const uint16_t *)told.used + 1;
-	return vhost_user_start_ring(&dev->conn, &told, err);
+	if (vhost_user_start_ring(&dev->conn, &told, err))
+		return -1;
+	ring->started = true;
+	return 0;
 }
 
 static int start_rings(struct vhost_user_device *dev, struct error *err)
@@ -241,22 +251,6 @@ static int start_rings(struct vhost_user_device *dev, struct error *err)
 		if (dev->rings[i].away)
 			ring_bell(dev->rings[i].kick);
 	return 0;
-}
-
-static void op_go(struct virtio_device *vdev)
-{
-	struct vhost_user_device *dev = vhost_user_device_of(vdev);
-	struct error err;
-
-	if (dev->dead) {
-		virtio_needs_reset(vdev);
-		return;
-	}
-	vhost_user_fetch(dev->err);
-	/* A device that is set up by halves is of no use: a refusal ends it too. */
-	if (start_rings(dev, &err))
-		die(dev, err.msg);
-	see_config_changed(dev);
 }
 
 /* Requests may still be on their way back. The index is the guest's memory: no trust. */
@@ -285,19 +279,49 @@ static void settle(struct vhost_user_device *dev)
 	}
 }
 
-static void op_halt(struct virtio_device *vdev)
+/* Those that run; where that goes wrong they are broken already. */
+static void stop_rings(struct vhost_user_device *dev)
 {
-	struct vhost_user_device *dev = vhost_user_device_of(vdev);
 	struct error err;
 	unsigned int i;
 
 	for (i = 0; i < dev->nr_rings && !dev->dead; i++) {
 		struct vhost_user_queue *ring = &dev->rings[i];
 
-		if (ring->away && vhost_user_stop_ring(&dev->conn, i, &ring->base, &err))
+		if (!ring->started)
+			continue;
+		ring->started = false;
+		if (vhost_user_stop_ring(&dev->conn, i, &ring->base, &err))
 			die(dev, err.msg);
 	}
 	settle(dev);
+}
+
+static void op_go(struct virtio_device *vdev)
+{
+	struct vhost_user_device *dev = vhost_user_device_of(vdev);
+	struct error err;
+
+	if (dev->dead) {
+		virtio_needs_reset(vdev);
+		return;
+	}
+	vhost_user_fetch(dev->err);
+	if (start_rings(dev, &err)) {
+		/* Refused, and by halves it is of no use: the driver may try it anew. */
+		vhost_user_device_failed(dev, &err);
+		stop_rings(dev);
+		take_back_broken(dev, "the back end did not take it");
+	}
+	see_config_changed(dev);
+}
+
+static void op_halt(struct virtio_device *vdev)
+{
+	struct vhost_user_device *dev = vhost_user_device_of(vdev);
+	unsigned int i;
+
+	stop_rings(dev);
 	for (i = 0; i < dev->nr_rings; i++) {
 		struct vhost_user_queue *ring = &dev->rings[i];
 

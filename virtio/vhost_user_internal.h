@@ -23,7 +23,7 @@ struct vhost_user_saved {
  * struct vhost_user_queue - one queue
  * @kick, @call: eventfds, to and from the back end; -1: not made
  * @base: where the back end started; @used: of the ring, in host memory
- * @away: the back end serves it
+ * @away: it was handed over; @started: and the back end took it
  */
 struct vhost_user_queue {
 	struct vhost_user_device *dev;
@@ -31,7 +31,7 @@ struct vhost_user_queue {
 	int kick, call;
 	uint16_t base;
 	const uint16_t *used;
-	bool away;
+	bool away, started;
 };
 
 /**

@@ -181,7 +181,7 @@ static int build_words(const struct virtio_world *world, const struct words *w,
 		       struct virtio_device **vdev, struct error *err)
 {
 	uint8_t config[VHOST_USER_FS_CONFIG] = {0};
-	struct vhost_user_type type;
+	struct vhost_user_type type = {.name = NULL};
 	struct vhost_user_setup setup = {
 		.type = &type, .fd = -1, .queues = (unsigned int)w->queues, .config = config};
 	struct vhost_user_device *dev;

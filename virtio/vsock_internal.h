@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the parts of the socket device share: virtio/vsock.c (queues and packets),
- * virtio/vsock_conn.c (connections), virtio/vsock_vhost.c (the kernel's form).
+ * virtio/vsock_conn.c (connections), virtio/vsock_flow.c (their packets and data),
+ * virtio/vsock_vhost.c (the kernel's form).
  */
 #ifndef LKVM_VSOCK_INTERNAL_H
 #define LKVM_VSOCK_INTERNAL_H
@@ -158,6 +159,46 @@ void vsock_stray(struct virtio_vsock *v, const struct vsock_packet *p);
 
 /* Close everything, without a word to the guest. */
 void vsock_close_all(struct virtio_vsock *v);
+
+/* --- connections ----------------------------------------------------------------------- */
+
+/* The one of these ports; NULL: there is none. A new one, or NULL: there are too many. */
+struct vsock_conn *vsock_find(struct virtio_vsock *v, uint32_t host_port, uint32_t guest_port);
+struct vsock_conn *vsock_make(struct virtio_vsock *v, uint32_t host_port, uint32_t guest_port,
+			      enum vsock_conn_state state);
+
+/* Give up the buffer; the stream with it; the connection with both. */
+void vsock_free_buffer(struct vsock_conn *conn);
+void vsock_close_stream(struct vsock_conn *conn);
+void vsock_forget(struct vsock_conn *conn);
+
+/* The state has to change within @ns. */
+void vsock_set_deadline(struct vsock_conn *conn, uint64_t ns);
+
+/* Room for data that the guest has announced and not used. */
+uint32_t vsock_credit(const struct vsock_conn *conn);
+
+/* Would data from the stream be for the guest? */
+bool vsock_may_read(const struct vsock_conn *conn);
+
+/* Queue up, where there is something for the guest; leave the queue. */
+void vsock_update(struct vsock_conn *conn);
+void vsock_unqueue(struct vsock_conn *conn);
+
+/* It ends by a reset. */
+void vsock_kill(struct vsock_conn *conn);
+
+/* The guest is to hear that the host will not do @flags any more. */
+void vsock_host_stops(struct vsock_conn *conn, uint8_t flags);
+
+/*
+ * The guest's shutdown takes effect when all it sent before is with the host. @conn may
+ * be gone when this returns.
+ */
+void vsock_settle(struct vsock_conn *conn);
+
+/* The stream takes bytes again, or never: @conn may be gone when this returns. */
+void vsock_send_buffer(struct vsock_conn *conn);
 
 /* --- what both forms of the device do ------------------------------------------------ */
 

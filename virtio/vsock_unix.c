@@ -447,26 +447,33 @@ static void on_events(void *opaque, uint32_t loop_events)
 	end(side);
 }
 
-static void retry(struct stream *s, uint64_t now)
+/* Carry out what is due at @s: its next deadline; 0: none, and it may be gone. */
+static uint64_t late(struct stream *s, uint64_t now)
 {
-	int ret = try_connect(s);
+	int ret;
 
+	if (s->phase != PHASE_CONNECTING) {
+		close_stream(s);
+		return 0;
+	}
+	ret = try_connect(s);
 	if (ret == -EAGAIN) {
 		s->deadline = now + RETRY_NS;
-		return;
+		return s->deadline;
 	}
 	set_phase(s, PHASE_OPEN);
 	s->deadline = 0;
 	if (!ret)
 		ret = watch(s, EPOLL_CTL_ADD, 0);
 	virtio_vsock_connected(s->conn, !ret);
+	return 0;
 }
 
 static void on_timer(void *opaque)
 {
 	struct unix_side *side = opaque;
+	uint64_t now, deadline, least = UINT64_MAX;
 	struct stream *s, *next;
-	uint64_t now, least = UINT64_MAX;
 
 	begin(side);
 	now = now_ns();
@@ -478,14 +485,11 @@ static void on_timer(void *opaque)
 		least = side->listen_at;
 	for (s = side->streams.next; s != &side->streams; s = next) {
 		next = s->next;
-		if (s->deadline && s->deadline <= now) {
-			if (s->phase == PHASE_CONNECTING)
-				retry(s, now);
-			else
-				close_stream(s);
-		}
-		if (s->phase != PHASE_CLOSED && s->deadline)
-			least = min_u64(least, s->deadline);
+		deadline = s->deadline;
+		if (deadline && deadline <= now)
+			deadline = late(s, now);
+		if (deadline)
+			least = min_u64(least, deadline);
 	}
 	side->armed = UINT64_MAX;
 	arm(side, least);
@@ -580,10 +584,13 @@ static int on_start(void *opaque, struct error *err)
 static void on_destroy(void *opaque)
 {
 	struct unix_side *side = opaque;
+	struct stream *s, *next;
 	struct stat st;
 
-	while (side->streams.next != &side->streams)
-		close_stream(side->streams.next);
+	for (s = side->streams.next; s != &side->streams; s = next) {
+		next = s->next;
+		close_stream(s);
+	}
 	loop_timer_cancel(&side->tick);
 	loop_timer_cancel(&side->timer);
 	if (side->epoll >= 0) {

@@ -24,7 +24,7 @@
 
 /**
  * struct vsock_vhost - the device
- * @ran: the kernel may have connections
+ * @ran: the kernel may have connections of before the next reset
  */
 struct vsock_vhost {
 	struct virtio_device vdev;
@@ -97,10 +97,17 @@ static void on_go(struct virtio_device *vdev)
 static void on_halt(struct virtio_device *vdev)
 {
 	struct vsock_vhost *v = from_vdev(vdev);
+	int ret;
 
 	if (!vhost_running(&v->vhost))
 		return;
-	set_running(v, 0);
+	ret = set_running(v, 0);
+	if (ret < 0) {
+		/* A kernel that does not obey is left by closing the descriptor. */
+		vhost_reopen(&v->vhost);
+		vhost_failed(&v->vhost, "VHOST_VSOCK_SET_RUNNING", -ret);
+		return;
+	}
 	vhost_stop(&v->vhost);
 }
 
@@ -122,11 +129,12 @@ static void on_reset(struct virtio_device *vdev)
 	v->state.reset_due = false;
 	if (!v->ran)
 		return;
-	v->ran = false;
 	ret = vhost_reopen(&v->vhost);
 	if (!ret)
 		ret = claim_cid(v);
-	if (ret)
+	/* Where that failed, the next reset tries again. */
+	v->ran = ret < 0;
+	if (ret < 0)
 		virtio_complain(vdev, "%s: connections were not ended by the reset (error %d)",
 				VHOST_VSOCK_PATH, -ret);
 }

@@ -27,6 +27,8 @@
 #define GUEST_PAGE UINT64_C(4096)
 #define GUEST_PAGE_SHIFT 12
 
+#define HUGE_PAGE (2 * MIB)
+
 /* One page would do for a stray index; a large step over it should fault too. */
 #define GUARD (2 * MIB)
 
@@ -207,11 +209,30 @@ void memory_destroy(struct guest_memory *mem)
 	mem->nr = 0;
 }
 
+/*
+ * [@start, @end) lies within a huge page. If only a part of that were unmapped, the rest
+ * would keep the whole of it until the host is short of memory, and KVM of Linux 7.2 on
+ * RISC-V would warn that it can't unmap a part, before it unmaps the whole. This advice
+ * splits the page at once, where there is one. Best effort.
+ */
+static void split_huge(uintptr_t start, uintptr_t end)
+{
+	if (start < end)
+		madvise((void *)start, end - start, MADV_COLD);
+}
+
 /* A file keeps its pages when they are unmapped: they are cut out of it. */
 static int give_back(const struct memory_region *r, uint64_t offset, uint64_t len)
 {
-	if (r->fd < 0)
-		return madvise((char *)r->hva + offset, (size_t)len, MADV_DONTNEED) ? -errno : 0;
+	uintptr_t start = (uintptr_t)r->hva + offset, end = start + len;
+	uintptr_t head = align_up(start, HUGE_PAGE), tail = align_down(end, HUGE_PAGE);
+
+	if (r->fd < 0) {
+		split_huge(start, min_u64(head, end));
+		if (head <= tail)
+			split_huge(tail, end);
+		return madvise((void *)start, (size_t)len, MADV_DONTNEED) ? -errno : 0;
+	}
 	return fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
 			 (off_t)len)
 		       ? -errno

@@ -128,6 +128,11 @@ ask() {
 	RC=$(heard | sed -n "s/.*=end=$SEQ=\([0-9]*\)=.*/\1/p" | tail -n 1)
 }
 
+told() { # told SECONDS COMMAND: the same, and it must succeed
+	ask "$1" "$2"
+	[ "$RC" = 0 ] || fail "in the guest: $2: status $RC: $ANSWER"
+}
+
 # finish SECONDS: wait for the end: STATUS.
 finish() {
 	tries=$(($1 * 10))

@@ -8,18 +8,15 @@
 #
 # A Debian system on a virtio disk, to systemd's login on the console and off again; in it fio with
 # verification on every queue of a second disk, a file system frozen while the host looks at it,
-# and discarded blocks that the host gets back. One combination of transport, number of vCPUs and
-# console for each host; the long form plays all.
+# discarded blocks that the host gets back, and a disk that grows while it is mounted. One
+# combination of transport, number of vCPUs and console for each host; the long form plays all.
 
-# shellcheck source=tests/boot/lib.sh
+# shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
 . "$FILES/lib.sh"
 
-used_kib() { du -k "$1" | cut -f 1; }
+NAME=rootfs-$$
 
-told() { # told SECONDS COMMAND: it must succeed; ANSWER
-	ask "$1" "$2"
-	[ "$RC" = 0 ] || fail "in the guest: $2: status $RC: $ANSWER"
-}
+used_kib() { du -k "$1" | cut -f 1; }
 
 # A file system on the second disk, made and filled by the guest, is whole as the host finds it
 # while it is frozen; a writer waits until it is thawed.
@@ -49,6 +46,22 @@ discarded() {
 	[ "$after" -lt "$before" ] || fail "fstrim: from $before to $after KiB"
 }
 
+grown() {
+	told 60 'mkfs.ext4 -q -F /dev/vdb && mount /dev/vdb /mnt && blockdev --getsize64 /dev/vdb'
+	[ "$ANSWER" = 67108864 ] || fail "the disk has $ANSWER bytes before"
+	"$LKVM" resize "$NAME" disk1 96M >resize.log 2>&1 || fail "lkvm resize: $(cat resize.log)"
+	[ "$(stat -c %s second.img)" = 100663296 ] || fail "the image was not made larger"
+	ANSWER=
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$ANSWER" != 100663296 ] || break
+		told 20 'sleep 0.2; blockdev --getsize64 /dev/vdb'
+	done
+	[ "$ANSWER" = 100663296 ] || fail "the disk has $ANSWER bytes after $try looks"
+	told 60 'resize2fs /dev/vdb 2>/dev/null && df --output=size -m /mnt | tail -n 1 && umount /mnt'
+	note "resize: the file system has $ANSWER MiB"
+	[ "$ANSWER" -gt 80 ] || fail "the file system has $ANSWER MiB after"
+}
+
 # One job a CPU, so that each queue is used; what was written is read again and compared.
 verified() { # verified CPUS
 	told 20 'ls /sys/block/vdb/mq | wc -l'
@@ -70,7 +83,7 @@ boot() {
 	truncate -s 64M second.img
 	begun=$(date +%s)
 	start -k "$KERNEL" -i "$VIRTIO_INITRD" -c "$2" -m 384 --virtio-transport "$1" \
-		--console "$3" -d root.img -d second.img,serial=second -p "$ROOTFS_WORDS"
+		--console "$3" --name "$NAME" -d root.img -d second.img,serial=second -p "$ROOTFS_WORDS"
 	case $3 in
 	serial) tty=/dev/ttyS0 ;;
 	virtio) tty=/dev/hvc0 ;;
@@ -93,6 +106,7 @@ boot() {
 	verified "$2"
 	frozen
 	discarded
+	grown
 	say poweroff
 	finish 60
 	status_is 0

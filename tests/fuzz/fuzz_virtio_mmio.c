@@ -274,7 +274,8 @@ static void check_world(struct rig *rig)
 	struct stat st;
 
 	need(rig->level == !!rd(rig, 0x60));
-	need(status == 0 || status == 1 || status == 3 || status == 11 || status == 15);
+	/* FEATURES_OK comes behind DRIVER, DRIVER_OK behind FEATURES_OK. */
+	need((!(status & 8) || status & 2) && (!(status & 4) || status & 8));
 	need(rd(rig, 0x00) == 0x74726976 && rd(rig, 0x04) == 2);
 	if (rig->disk)
 		need(!fstat(rig->fd, &st) && st.st_size == (off_t)DISK);

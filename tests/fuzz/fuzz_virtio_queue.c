@@ -18,24 +18,6 @@
 #define BANK (64 * KIB)
 #define MAX 16
 
-/* A slot of a packed ring, available or nearly so. */
-static void offer_slot(struct guest_memory *mem, const struct virtq *q,
-		       const struct virtq_layout *layout, uint64_t op, struct input *in)
-{
-	unsigned int slot = (q->last_avail + (op >> 6)) & 0x7fff;
-	bool wrap = q->last_avail & 0x8000;
-	uint16_t flags;
-	uint8_t *at;
-
-	slot %= layout->num;
-	put_desc(mem, layout->desc + 16 * (uint64_t)slot, in);
-	at = ram(mem, layout->desc + 16 * (uint64_t)slot, 16);
-	at[12] %= 2 * MAX;
-	at[13] = 0;
-	flags = (uint16_t)(take(in, 1) & 7) | (wrap ? 0x80 : 0x8000);
-	memcpy(at + 14, &flags, sizeof(flags));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct input {
@@ -131,6 +113,24 @@ static void work(struct virtq_request *req, struct input *in)
 	virtq_filled(&w, mapped);
 	need(req->filled <= req->writable);
 	need(w.pos + (uint64_t)w.left == req->writable);
+}
+
+/* A slot of a packed ring, available or nearly so. */
+static void offer_slot(struct guest_memory *mem, const struct virtq *q,
+		       const struct virtq_layout *layout, uint64_t op, struct input *in)
+{
+	unsigned int slot = (q->last_avail + (op >> 6)) & 0x7fff;
+	bool wrap = q->last_avail & 0x8000;
+	uint16_t flags;
+	uint8_t *at;
+
+	slot %= layout->num;
+	put_desc(mem, layout->desc + 16 * (uint64_t)slot, in);
+	at = ram(mem, layout->desc + 16 * (uint64_t)slot, 16);
+	at[12] %= 2 * MAX;
+	at[13] = 0;
+	flags = (uint16_t)(take(in, 1) & 7) | (wrap ? 0x80 : 0x8000);
+	memcpy(at + 14, &flags, sizeof(flags));
 }
 
 static void save_load(struct virtq *q, const struct virtq_layout *layout, unsigned int flags)

@@ -243,7 +243,9 @@ make_tree() {
 		rm -rf "$tmp"
 		die "${dir##*/}: could not be made (see above)"
 	fi
-	write_manifest "$tmp" || die "${dir##*/}: could not be written: is the disk full?"
+	if ! write_manifest "$tmp" || ! recipe "${dir##*/}" >"$tmp/.manifest.recipe"; then
+		die "${dir##*/}: could not be written: is the disk full?"
+	fi
 	# The rename must not reach the disk before the contents.
 	sync -f "$tmp"
 	if [ -e "$dir" ]; then
@@ -661,6 +663,18 @@ elf_needed() {
 	say "no readelf on this machine: lab setup tools-build"
 }
 
+# What else than packages a part is made of; when that changes, it is made again.
+recipe() {
+	case $1 in
+	helpers) printf '%s\n' "${HELPERS_PACKAGES[@]}" "${HELPERS_PROGRAMS[@]}" ;;
+	rootfs)
+		printf '%s\n' "$ROOTFS_SUITE" "$ROOTFS_MIB" "${ROOTFS_PACKAGES[@]}" \
+			"${ROOTFS_WITHOUT[@]}" "${ROOTFS_EXCLUDE[@]}"
+		cat "$LAB/rootfs/database" "$LAB/rootfs/configure"
+		;;
+	esac | sha256sum
+}
+
 # ensure PART…: make parts ready.
 ensure() {
 	local part
@@ -671,6 +685,12 @@ ensure() {
 		*) die "no such part: $part (parts: tools tools-build tools-test ${PARTS[*]})" ;;
 		esac
 		[ -n "${ENSURED[$part]-}" ] && continue
+		case $part in
+		helpers | rootfs)
+			[ "$(cat "$CACHE/$part/.manifest.recipe" 2>/dev/null)" = \
+				"$(recipe "$part")" ] || rm -f "$CACHE/$part/.manifest"
+			;;
+		esac
 		check_tree "$CACHE/$part" || setup_tools tools-lab
 		case $part in
 		peer | helpers) check_tree "$CACHE/$part" || setup_tools tools-build ;;
@@ -782,7 +802,7 @@ pack() {
 }
 
 # image NAME FUNCTION KEY… : make img/NAME-HASH, HASH from the keys; sets IMAGE to its directory.
-# The same inputs give the same image; older ones of many variants are thrown away.
+# The same inputs give the same image; of many, those not used for longest are thrown away.
 image() {
 	local name=$1 function=$2 hash
 
@@ -790,10 +810,13 @@ image() {
 	hash=$(printf '%s\n' "$@" | sha256sum)
 	IMAGE=$CACHE/img/$name-${hash:0:12}
 	mkdir -p "$CACHE/img"
-	check_tree "$IMAGE" && return 0
+	if check_tree "$IMAGE"; then
+		touch "$IMAGE"
+		return 0
+	fi
 	setup_tools tools-lab
 	make_tree image "$IMAGE" "$function"
-	find "$CACHE/img" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +33 |
+	find "$CACHE/img" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +49 |
 		cut -d ' ' -f 2- | xargs -r -d '\n' rm -rf
 }
 
@@ -801,6 +824,9 @@ image() {
 part_key() {
 	cat "$CACHE/$1/.manifest.names" "$CACHE/$1/.manifest.sums" | sha256sum
 }
+
+# What images are made with is part of their keys.
+IMAGE_FUNCTIONS=(new_root pack add_modules find_modules module_visit module_text)
 
 new_root() {
 	mkdir -p "$1"/{bin,sbin,dev,etc,lab,mnt,proc,root,run,sys,tmp,usr/bin,usr/sbin,var} &&
@@ -819,7 +845,7 @@ host_image() {
 	HOST_MODULES=("$@")
 	image "host-$HOST_KERNEL" make_host "$HOST_KERNEL" "${HOST_MODULES[*]}" \
 		"$(part_key busybox)" "$(part_key "kernel-$HOST_KERNEL")" \
-		"$(cat "$LAB/host-init" "$LAB/parts.sh")"
+		"$(cat "$LAB/host-init"; declare -f make_host "${IMAGE_FUNCTIONS[@]}")"
 }
 
 make_host() {
@@ -836,7 +862,7 @@ make_host() {
 # host's memory, as whatever they are compared with.
 peer_image() {
 	ensure peer
-	image peer make_peer "$(part_key peer)"
+	image peer make_peer "$(part_key peer)" "$(declare -f make_peer pack)"
 }
 
 make_peer() {
@@ -849,7 +875,7 @@ make_peer() {
 # which leads the PATH there, libraries to where the loader looks.
 helpers_image() {
 	ensure helpers
-	image helpers make_helpers "$(part_key helpers)" "$(cat "$LAB/parts.sh")"
+	image helpers make_helpers "$(part_key helpers)" "$(declare -f make_helpers pack)"
 }
 
 make_helpers() {
@@ -890,7 +916,8 @@ guest_image() {
 		"$(part_key "kernel-$1")" "$("$(guest_cc)" --version)" \
 		"$(cd "$LAB/../boot/guest" && find . -type f -perm /100 -printf x -o -type f |
 			LC_ALL=C sort; cd "$LAB/../boot/guest" && find . -type f -print0 |
-			LC_ALL=C sort -z | xargs -0 sha256sum)" "$(cat "$LAB/parts.sh")"
+			LC_ALL=C sort -z | xargs -0 sha256sum)" \
+		"$(declare -f make_guest guest_cc "${IMAGE_FUNCTIONS[@]}")"
 }
 
 make_guest() {

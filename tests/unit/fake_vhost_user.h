@@ -87,9 +87,11 @@ struct fake_vu {
 	uint32_t config_len;
 	const char *state; /* what it gives as its own */
 	size_t state_len;
+	bool hold_state; /* neither give nor take any more of it, and hold the line */
 	uint32_t bad_request;
 	enum fake_vu_way way;
 	unsigned int bad_after; /* so many good ones first */
+	unsigned int bad_times; /* so often; 0: from then on always */
 	bool ask_first;		/* asks on its channel before it answers GET_CONFIG */
 	unsigned int slow_used; /* ms between stopping and giving back the last requests */
 
@@ -109,7 +111,7 @@ struct fake_vu {
 	bool hung_up; /* the front end closed the connection */
 
 	/* private */
-	int fd, channel, stop;
+	int fd, channel, stop, held;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	bool running;

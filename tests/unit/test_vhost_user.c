@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -454,7 +455,33 @@ START_TEST(memory_not_shared)
 	ck_assert(vu_rig_device(&rig, blk()));
 	ck_assert(vu_rig_go(&rig));
 	ck_assert_uint_eq(drv_rd(&rig.drv, R_STATUS) & ST_NEEDS_RESET, ST_NEEDS_RESET);
-	ck_assert(!vu_rig_go(&rig));
+	ck_assert(vu_rig_go(&rig));
+	ck_assert_uint_eq(drv_rd(&rig.drv, R_STATUS) & ST_NEEDS_RESET, ST_NEEDS_RESET);
+	vu_rig_stop(&rig);
+	ck_assert_uint_eq(rig.fake.seen[VU_SET_MEM_TABLE], 0);
+}
+END_TEST
+
+/* A file that another device brought as memory is not given to the back end. */
+START_TEST(files_are_not_told)
+{
+	struct vu_rig rig;
+	int fd;
+
+	vu_rig_init(&rig);
+	fd = memfd_create("test", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(fd, (off_t)DRV_BANK), 0);
+	ck_assert_ptr_nonnull(memory_add_file(&rig.mem, DRV_RAM - 4 * DRV_BANK, DRV_BANK, 4096, fd,
+					      false, &rig.err));
+	ck_assert(vu_rig_device(&rig, blk()));
+	ck_assert(vu_rig_go(&rig));
+	vu_rig_ask(&rig, 1, 1, 1);
+	ck_assert(vu_rig_served(&rig, 1, 1, 1));
+	fake_vu_lock(&rig.fake);
+	ck_assert_uint_eq(rig.fake.nr_regions, 2);
+	ck_assert_uint_eq(rig.fake.regions[0].gpa, DRV_RAM);
+	fake_vu_unlock(&rig.fake);
+	close(fd);
 	vu_rig_stop(&rig);
 }
 END_TEST
@@ -779,6 +806,7 @@ int main(void)
 	tcase_add_test(t, config_writes);
 	tcase_add_test(t, driver_broke_a_ring);
 	tcase_add_test(t, memory_not_shared);
+	tcase_add_test(t, files_are_not_told);
 	tcase_add_test(t, save_load_save);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, load_into_another_back_end);

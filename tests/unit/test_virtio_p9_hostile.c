@@ -584,7 +584,7 @@ START_TEST(few_descriptors)
 	}
 	for (i = 1; i <= MANY; i++) {
 		many_name(name, i);
-		p9c_host_file(&c, name, "123456789" + i % 9);
+		p9c_host_file(&c, name, &"123456789"[i % 9]);
 		ck_assert_int_eq(p9c_walk(&c, 0, i, name), 0);
 	}
 	ck_assert_uint_lt(count_fds(), before + 40);

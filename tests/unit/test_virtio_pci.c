@@ -74,6 +74,7 @@ struct probe {
 		uint8_t config[CONFIG_SIZE];
 	} s;
 	bool hold, cancel;
+	struct drv_ring *endless; /* its driver adds one for each that is answered */
 	struct virtq_request *held[NUM * QUEUES];
 	unsigned int nr_held, notified, gone, halted, resets;
 };
@@ -118,6 +119,8 @@ static void probe_notify(struct virtio_device *vdev, unsigned int index)
 		}
 		fill(req);
 		virtio_complete(vdev, req);
+		if (probe->endless)
+			drv_add(probe->endless, &(struct drv_seg){DATA, 7, DRV_WRITE}, 1);
 	}
 }
 
@@ -193,7 +196,7 @@ static const struct virtio_transport_env env = {.run_soon = run_soon};
 /* What a driver does first: look where everything is. */
 static void find_parts(struct world *w)
 {
-	unsigned int cap = 0;
+	unsigned int cap = 0, seen = 0, type;
 
 	while ((cap = rig_find_cap(&w->rig, DEVFN, 9, cap))) {
 		gpa_t at = BAR_AT + rig_config_read(&w->rig, DEVFN, cap + 8, 4);
@@ -202,15 +205,20 @@ static void find_parts(struct world *w)
 		ck_assert_uint_eq(rig_config_read(&w->rig, DEVFN, cap + 4, 1), 0);
 		ck_assert_uint_eq(at % 4, 0);
 		ck_assert_uint_le(at + length, BAR_AT + BAR_SIZE);
-		switch (rig_config_read(&w->rig, DEVFN, cap + 3, 1)) {
+		type = (unsigned int)rig_config_read(&w->rig, DEVFN, cap + 3, 1);
+		ck_assert(!(seen >> type & 1));
+		seen |= 1U << type;
+		ck_assert_uint_eq(rig_config_read(&w->rig, DEVFN, cap + 2, 1),
+				  type == 2 || type == 5 ? 20 : 16);
+		switch (type) {
 		case 1:
 			w->common = at;
 			ck_assert_uint_eq(length, C_END);
 			break;
 		case 2:
 			w->notify = at;
-			ck_assert_uint_eq(rig_config_read(&w->rig, DEVFN, cap + 2, 1), 20);
 			w->multiplier = (uint32_t)rig_config_read(&w->rig, DEVFN, cap + 16, 4);
+			ck_assert(is_power_of_two(w->multiplier) && w->multiplier > 1);
 			ck_assert_uint_ge(length, (QUEUES - 1) * w->multiplier + 2);
 			break;
 		case 3:
@@ -225,6 +233,7 @@ static void find_parts(struct world *w)
 			break;
 		}
 	}
+	ck_assert_uint_eq(seen, 0x3e);
 	w->msix = rig_find_cap(&w->rig, DEVFN, PCI_CAP_ID_MSIX, 0);
 	w->table = BAR_AT + rig_config_read(&w->rig, DEVFN, w->msix + 4, 4);
 	w->pba = BAR_AT + rig_config_read(&w->rig, DEVFN, w->msix + 8, 4);
@@ -473,6 +482,47 @@ START_TEST(identity)
 }
 END_TEST
 
+/* Other kinds: their IDs, classes, and what there is for one without configuration. */
+START_TEST(kinds)
+{
+	static const struct {
+		uint32_t id, class;
+	} known[] = {{1, 0x020000},  {2, 0x018000},  {3, 0x078000}, {4, 0x00ff00},
+		     {19, 0x028000}, {26, 0x018000}, {63, 0x00ff00}};
+	static struct virtio_device_ops ops[ARRAY_SIZE(known)];
+	struct virtio_pci *pci[ARRAY_SIZE(known)];
+	static struct world w;
+	unsigned int devfn, cap, seen;
+	struct probe *probe;
+	size_t i;
+
+	start(&w);
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
+		ops[i] = probe_ops;
+		ops[i].id = known[i].id;
+		ops[i].config_size = 0;
+		probe = calloc(1, sizeof(*probe));
+		ck_assert_int_eq(virtio_device_init(&probe->vdev, &ops[i], "probe", &w.mem, NULL, 0,
+						    1, NUM, 8, &probe->s),
+				 0);
+		pci[i] = virtio_pci_create(&probe->vdev, w.rig.host, NULL, &env, &w);
+		ck_assert_ptr_nonnull(pci[i]);
+		devfn = virtio_pci_function(pci[i])->devfn;
+		ck_assert_uint_eq(devfn, rig_devfn((unsigned int)i + 2, 0));
+		ck_assert_uint_eq(rig_config_read(&w.rig, devfn, PCI_DEVICE_ID, 2),
+				  0x1040 + known[i].id);
+		ck_assert_uint_eq(rig_config_read(&w.rig, devfn, PCI_REVISION_ID, 4),
+				  known[i].class << 8 | 1);
+		for (seen = 0, cap = 0; (cap = rig_find_cap(&w.rig, devfn, 9, cap));)
+			seen |= 1U << rig_config_read(&w.rig, devfn, cap + 3, 1);
+		ck_assert_uint_eq(seen, 0x2e);
+	}
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		virtio_pci_device(pci[i])->ops->destroy(virtio_pci_device(pci[i]));
+	stop(&w);
+}
+END_TEST
+
 START_TEST(good_way)
 {
 	static struct world w;
@@ -677,6 +727,27 @@ START_TEST(notify_out_of_place)
 }
 END_TEST
 
+/* A pass ends, and the loop is asked to go on. */
+START_TEST(endless_work)
+{
+	static struct world w;
+
+	start(&w);
+	bring_up(&w, 0, false);
+	w.probe->endless = &w.ring[0];
+	offer(&w, 0);
+	kick(&w, 0);
+	ck_assert_uint_eq(w.soon, 1);
+	ck_assert_uint_eq(drv_used_idx(&w.ring[0]), NUM);
+	virtio_device_run(virtio_pci_vdev(w.pci));
+	ck_assert_uint_eq(w.soon, 2);
+	ck_assert_uint_eq(drv_used_idx(&w.ring[0]), 2 * NUM);
+	w.probe->endless = NULL;
+	sane_request(&w, false);
+	stop(&w);
+}
+END_TEST
+
 /* A3, A5: what the core refuses; the driver sees it. */
 START_TEST(bad_layout)
 {
@@ -688,9 +759,10 @@ START_TEST(bad_layout)
 	for (i = 0; i < ARRAY_SIZE(sizes) + 3; i++) {
 		ck_assert(negotiate(&w, 0));
 		set_queue(&w, 0);
-		if (i < ARRAY_SIZE(sizes))
+		if (i < ARRAY_SIZE(sizes)) {
 			wr(&w, C_SIZE, sizes[i]);
-		else if (i == ARRAY_SIZE(sizes))
+			ck_assert(!rd(&w, C_SIZE) || is_power_of_two(rd(&w, C_SIZE)));
+		} else if (i == ARRAY_SIZE(sizes))
 			wr(&w, C_DESC, w.ring[0].desc + 8);
 		else if (i == ARRAY_SIZE(sizes) + 1)
 			wr(&w, C_USED, DRV_RAM_END - 4);
@@ -1527,12 +1599,14 @@ int main(void)
 	TCase *t = tcase_create("virtio_pci");
 
 	tcase_add_test(t, identity);
+	tcase_add_test(t, kinds);
 	tcase_add_test(t, good_way);
 	tcase_add_test(t, defaults);
 	tcase_add_test(t, driver_features_read_back);
 	tcase_add_test(t, widths);
 	tcase_add_test(t, absent_queue);
 	tcase_add_test(t, notify_out_of_place);
+	tcase_add_test(t, endless_work);
 	tcase_add_test(t, bad_layout);
 	tcase_add_test(t, frozen_layout);
 	tcase_add_test(t, queue_reset);

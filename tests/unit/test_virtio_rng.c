@@ -10,6 +10,7 @@
 #include "lkvm/virtio/rng.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #define NUM 8
@@ -22,7 +23,7 @@ struct rig {
 	struct virtio_mmio *mmio;
 	struct drv_ring ring;
 	uint64_t now, deadline;
-	unsigned int arms, fills;
+	unsigned int arms, fills, destroyed;
 	long answer; /* of the host, where not 0 */
 	size_t largest;
 };
@@ -42,7 +43,7 @@ static long on_fill(void *opaque, void *buf, size_t len)
 
 static uint64_t on_now(void *opaque)
 {
-	return ((struct rig *)opaque)->now;
+	return __atomic_load_n(&((struct rig *)opaque)->now, __ATOMIC_RELAXED);
 }
 
 static void on_arm(void *opaque, uint64_t deadline)
@@ -53,10 +54,16 @@ static void on_arm(void *opaque, uint64_t deadline)
 	rig->deadline = deadline;
 }
 
+static void on_destroy(void *opaque)
+{
+	((struct rig *)opaque)->destroyed++;
+}
+
 static const struct virtio_rng_env env = {
 	.fill = on_fill,
 	.now = on_now,
 	.arm = on_arm,
+	.destroy = on_destroy,
 };
 
 static const struct virtio_rng_env host_env = {
@@ -70,7 +77,7 @@ static void run_soon(void *opaque)
 	(void)opaque;
 }
 
-static const struct virtio_mmio_env mmio_env = {
+static const struct virtio_transport_env mmio_env = {
 	.run_soon = run_soon,
 };
 
@@ -244,6 +251,93 @@ START_TEST(host_gives_nothing)
 }
 END_TEST
 
+/* Nothing of its own moves; what waits in the ring is served on the other side. */
+START_TEST(save_and_load)
+{
+	struct virtio_mmio *old;
+	struct device *dev;
+	struct xfer x, y;
+	struct rig rig;
+	uint32_t id, len;
+	size_t i;
+
+	start(&rig, 1000, &env);
+	ck_assert_int_eq(ask(&rig, 1000), 1000);
+	ck_assert_int_eq(ask(&rig, 500), -1);
+	old = rig.mmio;
+	dev = virtio_mmio_device(old);
+	dev->ops->quiesce(dev);
+	/* The period's end finds nobody at home. */
+	rig.now += 100;
+	virtio_rng_tick(rig.rng);
+	ck_assert_uint_eq(drv_used_idx(&rig.ring), 1);
+	xfer_save_init(&x);
+	dev->ops->transfer(dev, &x);
+	ck_assert_int_eq(xfer_done(&x, NULL), 0);
+
+	rig.rng = virtio_rng_create("rng0", &rig.mem, NULL, 1000, 100, &env, &rig);
+	rig.mmio =
+		virtio_mmio_create(virtio_rng_device(rig.rng), drv_line(&rig.drv), &mmio_env, &rig);
+	rig.drv.dev = rig.mmio;
+	dev = virtio_mmio_device(rig.mmio);
+	for (i = 0; i <= x.len; i++) {
+		xfer_load_init(&y, x.buf, i);
+		dev->ops->transfer(dev, &y);
+		ck_assert_int_eq(xfer_done(&y, NULL), i < x.len ? -1 : 0);
+	}
+	xfer_save_init(&y);
+	dev->ops->transfer(dev, &y);
+	ck_assert_uint_eq(x.len, y.len);
+	ck_assert_int_eq(memcmp(x.buf, y.buf, x.len), 0);
+	dev->ops->resume(dev);
+	ck_assert_uint_eq(drv_used_idx(&rig.ring), 2);
+	ck_assert(drv_get_used(&rig.ring, &id, &len));
+	ck_assert_uint_eq(len, 500);
+	xfer_free(&x);
+	xfer_free(&y);
+	stop(&rig);
+	virtio_mmio_device(old)->ops->destroy(virtio_mmio_device(old));
+	ck_assert_uint_eq(rig.destroyed, 2);
+}
+END_TEST
+
+/* A guest that asks on one thread while time passes on another. */
+static void *race_guest(void *arg)
+{
+	struct rig *rig = arg;
+	uintptr_t given = 0;
+	uint32_t id, len;
+	unsigned int i;
+
+	for (i = 0; i < 2000; i++) {
+		if ((uint16_t)(rig->ring.avail_idx - rig->ring.last_used) < NUM)
+			drv_add(&rig->ring, &(struct drv_seg){DATA, 700, DRV_WRITE}, 1);
+		drv_wr(&rig->drv, R_NOTIFY, 0);
+		while (drv_get_used(&rig->ring, &id, &len))
+			given += len;
+	}
+	return (void *)given;
+}
+
+START_TEST(threads)
+{
+	struct rig rig;
+	pthread_t thread;
+	void *given;
+	unsigned int i;
+
+	start(&rig, 1000, &host_env);
+	ck_assert_int_eq(pthread_create(&thread, NULL, race_guest, &rig), 0);
+	for (i = 0; i < 500; i++) {
+		__atomic_fetch_add(&rig.now, 100, __ATOMIC_RELAXED);
+		virtio_rng_tick(rig.rng);
+	}
+	ck_assert_int_eq(pthread_join(thread, &given), 0);
+	ck_assert_uint_le((uintptr_t)given, 501 * 1000);
+	stop(&rig);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio-rng");
@@ -255,6 +349,8 @@ int main(void)
 	tcase_add_test(t, large_request);
 	tcase_add_test(t, rate);
 	tcase_add_test(t, host_gives_nothing);
+	tcase_add_test(t, save_and_load);
+	tcase_add_test(t, threads);
 	suite_add_tcase(s, t);
 	return unit_main(s);
 }

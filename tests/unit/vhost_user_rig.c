@@ -122,9 +122,12 @@ bool vu_rig_served(struct vu_rig *rig, unsigned int index, uint8_t byte, uint32_
 {
 	const uint8_t *p = drv_ptr(&rig->mem, data_at(index) + 0x1000, len);
 	uint32_t id, used, i;
-	unsigned int turns;
+	uint64_t deadline = now_ns() + 10 * NSEC_PER_SEC;
 
-	for (turns = 0; !rig->drv.level && turns < 400; turns++)
+	/* An interrupt may be for the configuration space, and an answer precede its own. */
+	while ((drv_used_idx(&rig->rings[index]) == rig->rings[index].last_used ||
+		!rig->drv.level) &&
+	       now_ns() < deadline)
 		loop_run_once(rig->loop, 10);
 	if (!drv_get_used(&rig->rings[index], &id, &used) || used != len)
 		return false;

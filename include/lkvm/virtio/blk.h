@@ -38,7 +38,7 @@ struct blk_io {
 	enum blk_io_type type;
 	bool unmap;
 	uint64_t offset, len;
-	struct iovec *iov;
+	const struct iovec *iov;
 	unsigned int nr;
 };
 
@@ -160,7 +160,7 @@ struct virtio_device *virtio_blk_device(struct virtio_blk *blk);
 
 /**
  * virtio_blk_next() - the next step of @task (its executor's thread)
- * @iov: where the step's iovecs go, at most @max
+ * @iov: where the step's iovecs may go, at most @max; they need not
  *
  * Return: false where no step is left.
  */

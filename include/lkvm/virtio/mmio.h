@@ -13,6 +13,7 @@
 
 #define VIRTIO_MMIO_WINDOW 0x200
 
+/* The older name of what all transports have. */
 #define virtio_mmio_env virtio_transport_env
 
 struct virtio_mmio;
@@ -25,7 +26,7 @@ struct virtio_mmio;
  * Return: NULL where there is no memory; @vdev then stays the caller's.
  */
 struct virtio_mmio *virtio_mmio_create(struct virtio_device *vdev, struct irq_line irq,
-				       const struct virtio_mmio_env *env, void *opaque);
+				       const struct virtio_transport_env *env, void *opaque);
 
 /**
  * virtio_mmio_device() - the device for the machine's table, the virtio device included

@@ -275,6 +275,15 @@ unsigned int virtq_map(const struct virtq_cursor *c, size_t len, struct iovec *i
 		       unsigned int max, size_t *mapped);
 
 /**
+ * virtq_iovecs() - the next @len bytes as iovecs of the request's own, without copying
+ * @nr: how many
+ *
+ * Return: NULL where they do not begin and end with an iovec. Good until the request
+ * is given back.
+ */
+const struct iovec *virtq_iovecs(const struct virtq_cursor *c, size_t len, unsigned int *nr);
+
+/**
  * virtq_skip() - move on by up to @len bytes without touching them
  */
 void virtq_skip(struct virtq_cursor *c, size_t len);

@@ -183,7 +183,8 @@ int vhost_user_set_config(struct vhost_user *c, uint32_t offset, const void *byt
 int vhost_user_set_features(struct vhost_user *c, uint64_t features, struct error *err);
 
 /**
- * vhost_user_set_memory() - all of guest RAM, which must be shared (memory_share())
+ * vhost_user_set_memory() - all of guest RAM, which must be shared (memory_share());
+ * not what is another device's own (pmem)
  */
 int vhost_user_set_memory(struct vhost_user *c, const struct guest_memory *mem, struct error *err);
 

@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: sv57 stable
+# files: virtio
+# time: 500
+#
+# The balloon takes memory from a guest and the host has it back; it gives it back, also by itself
+# when the guest runs out; what the guest frees goes back to the host without being asked for; the
+# guest's own figures are shown. And virtio-rng feeds /dev/hwrng.
+
+# shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
+. "$FILES/lib.sh"
+
+rss_mib() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$PID/status"; }
+
+balloon() { "$LKVM" balloon "guest-$PID" "$@"; }
+
+# until_true SECONDS WHAT COMMAND...
+until_true() {
+	tries=$1
+	what=$2
+	shift 2
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || fail "$what: $(balloon), $(rss_mib) MiB resident"
+		sleep 1
+	done
+}
+
+holds() { balloon | grep -qE "^target $1, actual $1, of 256M;"; }
+resident_below() { [ "$(rss_mib)" -lt "$1" ]; }
+
+INITRD=$VIRTIO_INITRD
+shell 60 -m 256 --balloon --rng -p "quiet lkvm.modules=virtio lkvm.run=shell"
+
+# Random bytes, none alike; the driver took them from us.
+ask 20 'cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=64 count=512 2>/dev/null |
+	tee /tmp/random | wc -c; od -An -v -tx8 -w8 /tmp/random | sort | uniq -d | wc -l'
+case $ANSWER in
+'virtio_rng.0
+32768
+0') ;;
+*) fail "hwrng: $ANSWER" ;;
+esac
+
+# Half of 140 MiB is free in single pages, too small to be reported, and the host has them yet.
+say 'holes 140 &'
+await 60 'holes-ready'
+before=$(rss_mib)
+[ "$before" -gt 140 ] || fail "only $before MiB are resident"
+balloon 40M
+until_true 60 'the balloon does not fill' holds 40M
+until_true 30 'the memory is not back' resident_below $((before - 25))
+note "40M in the balloon: from $before to $(rss_mib) MiB resident"
+balloon
+balloon | grep -qE '; [0-9]+ s ago the guest had total [0-9.]+[MK], free ' ||
+	fail "no figures of the guest: $(balloon)"
+say 'kill $!'
+balloon 0
+until_true 30 'the balloon does not empty' holds 0
+
+# What was freed in large pieces is reported by the guest itself, after some seconds.
+say 'holes 140 keep &'
+await 60 'holes-ready' 2
+before=$(rss_mib)
+[ "$before" -gt 140 ] || fail "only $before MiB are resident"
+say 'kill $!'
+until_true 60 'free pages do not come back' resident_below $((before - 100))
+note "140M freed: from $before to $(rss_mib) MiB resident"
+
+# The guest needs more than the balloon leaves it: the balloon gives way, and nobody is killed.
+ask 20 'free -m | awk "/Mem/ { print \$7 }"'
+free=$ANSWER
+note "$free MiB available"
+balloon $((free - 30))M
+until_true 150 'the balloon does not fill' holds $((free - 30))M
+say 'holes 60 keep &'
+await 120 'holes-ready' 3
+until_true 10 'the balloon does not give way' sh -c \
+	'! "$1" balloon "$2" | grep -q "actual $3M"' sh "$LKVM" "guest-$PID" $((free - 30))
+note "$(balloon)"
+ask 20 'dmesg | grep -c "Out of memory"'
+[ "$ANSWER" = 0 ] || fail "the guest killed somebody"
+
+# More than there is, and other nonsense.
+! balloon 257M 2>refused || fail "257M were taken"
+said 'the guest has only 256M' refused
+! balloon 12Q 2>refused || fail "12Q were taken"
+
+say 'poweroff -f'
+finish 20
+status_is 0
+silent

@@ -1,0 +1,128 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: sv57 stable
+# files: virtio
+# time: 300
+# long: 1200
+#
+# Directories shared by virtio-9p, as Linux's 9p file system sees them: one for reading only, one
+# for writing; walking a tree of many files with and without the guest's caches, checksums, copies
+# with owners and modes, files that are removed while open, renames, links; and what is refused:
+# every change of the first, device nodes, set-user-ID bits. The tree has 300 files; in the long
+# form 20,000, as many as a part of a kernel's.
+
+# shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
+. "$FILES/lib.sh"
+
+DIRS=3 FILES_EACH=10
+! long || { DIRS=20 FILES_EACH=100; }
+COUNT=$((DIRS * 10 * FILES_EACH))
+
+# A tree of COUNT files, three directories deep, of 40 bytes to some KiB.
+make_tree() {
+	text=$(head -c 2048 "$KERNEL" | base64 | tr -d '\n')
+	a=0
+	while [ $a -lt $DIRS ]; do
+		b=0
+		while [ $b -lt 10 ]; do
+			mkdir -p "$1/dir$a/sub$b"
+			f=0
+			while [ $f -lt $FILES_EACH ]; do
+				echo "$a $b $f: the quick brown fox jumps" >"$1/dir$a/sub$b/file$f.c"
+				[ $((f % 10)) -ne 0 ] || echo "$text" >>"$1/dir$a/sub$b/file$f.c"
+				f=$((f + 1))
+			done
+			b=$((b + 1))
+		done
+		a=$((a + 1))
+	done
+}
+
+hundredths() { sed 's/ .*//;s/\.//' /proc/uptime; }
+
+# Names, modes, owners and contents of all files beneath the current directory, in one sum.
+SUM='find . -type f | sort | xargs ls -ln | sed "s/  */ /g" | cut -d " " -f 1,3-5,9 | cat - /tmp/none - | md5sum; find . -type f | sort | xargs cat | md5sum'
+
+mkdir ro rw outside
+echo sings >outside/canary
+: >/tmp/none
+make_tree ro
+ln -s file0.c ro/dir0/sub0/link
+ln -s ../outside/canary rw/out
+chown 1234:4321 ro/dir0/sub0/file1.c
+chmod 640 ro/dir0/sub0/file1.c
+host=$(cd ro && eval "$SUM")
+
+INITRD=$VIRTIO_INITRD
+shell 60 -m 256 -p "$QUIET lkvm.modules=virtio" --9p ro,source,ro --9p rw,work
+told 20 ': >/tmp/none; mkdir /src /work; m() { mount -t 9p -o trans=virtio,version=9p2000.L,$3 $1 $2; }; m source /src ro && m work /work msize=524288'
+
+# Walking and reading.
+told 400 'cd /src && find . -type f | wc -l'
+[ "$ANSWER" = "$COUNT" ] || fail "the guest finds $ANSWER files, not $COUNT"
+told 700 "$SUM"
+[ "$ANSWER" = "$host" ] || fail "the tree's sums: host $host, guest $ANSWER"
+told 20 'head -n 1 dir0/sub0/link; cd /; umount /src; m source /src ro,cache=loose && cd /src'
+[ "$ANSWER" = "$(head -n 1 ro/dir0/sub0/file0.c)" ] || fail "a link: $ANSWER"
+for round in first second; do
+	from=$(hundredths)
+	told 400 'find . -type f | xargs stat -c %s | wc -l'
+	note "walk of $COUNT files with cache=loose, $round: $(($(hundredths) - from))0 ms"
+	[ "$ANSWER" = "$COUNT" ] || fail "with cache=loose the guest finds $ANSWER files"
+done
+
+# Nothing of it can be changed, not even where the guest mounts it to be.
+told 20 'cd / && umount /src && m source /src rw'
+told 60 'cd /src; for what in "echo x >new" "echo x >>dir0/sub0/file1.c" "mkdir new" "rm dir0/sub0/file1.c" "mv dir0 dir9" "chmod 777 dir0" "touch dir0" "ln -s x y" "ln dir0/sub0/file1.c hard" "truncate -s 0 dir0/sub0/file1.c" "mkfifo fifo" "chown 7 dir0"; do (eval "$what") 2>&1 | grep -q "Read-only file system" || echo "not refused: $what"; done'
+[ -z "$ANSWER" ] || fail "on the read-only share: $ANSWER"
+[ "$(cd ro && eval "$SUM")" = "$host" ] || fail "the read-only tree has changed"
+
+# Writing: a copy is a copy, on both sides.
+told 200 'cp -a /src/dir1 /work/copy && cd /work/copy && diff -r . /src/dir1 && chown 77:88 sub0 && chmod 1751 sub0'
+diff -r ro/dir1 rw/copy || fail "the copy is another"
+[ "$(stat -c %u:%g:%a rw/copy/sub0)" = 77:88:1751 ] || fail "$(stat rw/copy/sub0)"
+told 20 'cp -a /src/dir0/sub0/file1.c /work/owned; stat -c %u:%g:%a /work/owned'
+[ "$ANSWER $(stat -c %u:%g:%a rw/owned)" = "1234:4321:640 1234:4321:640" ] ||
+	fail "owner and mode: $ANSWER"
+told 60 'cd /work && dd if=/dev/urandom of=big bs=1M count=8 2>/dev/null && sync && md5sum <big'
+[ "$ANSWER" = "$(md5sum <rw/big)" ] || fail "8 MiB: $ANSWER"
+told 30 'echo 3 >/proc/sys/vm/drop_caches; md5sum <big'
+[ "$ANSWER" = "$(md5sum <rw/big)" ] || fail "8 MiB, read: $ANSWER"
+
+# Removed while open, and renamed over.
+told 20 'echo before >f; exec 5<f 6>>f; rm f; echo after >&6; cat <&5; exec 5<&- 6>&-; test ! -e f'
+[ "$ANSWER" = "before
+after" ] || fail "a file removed while open: $ANSWER"
+[ ! -e rw/f ] || fail "the removed file is there"
+told 20 'echo old >a; echo new >b; exec 5<a; mv b a; cat <&5 a; exec 5<&-; ls; mkdir -p d/e; mv d/e d2; echo x >d2/g; mv d2 d/e; cat d/e/g'
+[ "$(echo "$ANSWER" | head -n 2)" = "old
+new" ] || fail "a file renamed over one that is open: $ANSWER"
+[ "$(cat rw/d/e/g)" = x ] || fail "a directory that was moved"
+told 20 'ln a hard && stat -c %h a && echo more >>hard && cat a'
+[ "$ANSWER" = "2
+new
+more" ] || fail "a hard link: $ANSWER"
+
+# Links: the guest follows them itself, in its own tree.
+told 20 'ln -s a link && cat link && readlink out'
+echo "$ANSWER" | grep -q '^../outside/canary$' || fail "links: $ANSWER"
+told 20 'cat out 2>/dev/null; mkdir /outside; echo mine >/outside/canary; cat out; echo yours >out; ln -s /etc etc; ls etc/ >/dev/null 2>&1; rm etc out; rm -rf /outside'
+[ "$(echo "$ANSWER" | head -n 1)" = mine ] || fail "a link that leads out of the share: $ANSWER"
+[ "$(cat outside/canary)" = sings ] || fail "the canary is dead"
+[ "$(ls outside)" = canary ] || fail "there is something new outside"
+
+# What a host must not be given.
+told 20 'for what in "mknod sda b 8 0" "mknod null c 1 3" "chmod 4755 a"; do ($what) 2>&1 | grep -q "not permitted" || echo "not refused: $what"; done'
+[ -z "$ANSWER" ] || fail "$ANSWER"
+told 20 'mkfifo pipe && (echo through >pipe & cat pipe)'
+[ "$ANSWER" = through ] || fail "a FIFO: $ANSWER"
+[ -p rw/pipe ] || fail "the FIFO is none on the host"
+ask 20 'setfattr -n user.one -v two a 2>&1; getfattr --only-values -n user.one a 2>&1'
+note "attributes: $ANSWER"
+
+told 20 'cd / && umount /work /src && dmesg | grep -iE "9p|BUG|WARN" | tail -n 5'
+note "$ANSWER"
+say exit
+finish 30
+status_is 0
+silent
