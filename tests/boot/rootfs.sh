@@ -3,8 +3,8 @@
 # hosts: sv57 stable
 # files: virtio rootfs
 # lab: --helpers
-# time: 240
-# long: 1500
+# time: 400
+# long: 3000
 #
 # A Debian system on a virtio disk, to systemd's login on the console and off again; in it fio with
 # verification on every queue of a second disk, a file system frozen while the host looks at it,
@@ -57,7 +57,7 @@ grown() {
 		told 20 'sleep 0.2; blockdev --getsize64 /dev/vdb'
 	done
 	[ "$ANSWER" = 100663296 ] || fail "the disk has $ANSWER bytes after $try looks"
-	told 60 'resize2fs /dev/vdb 2>/dev/null && df --output=size -m /mnt | tail -n 1 && umount /mnt'
+	told 60 'resize2fs /dev/vdb >/dev/null 2>&1 && df --output=size -m /mnt | tail -n 1 | xargs && umount /mnt'
 	note "resize: the file system has $ANSWER MiB"
 	[ "$ANSWER" -gt 80 ] || fail "the file system has $ANSWER MiB after"
 }

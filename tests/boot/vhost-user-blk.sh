@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57 stable
 # files: virtio
-# time: 300
+# time: 400
 # lab: --helpers
 #
 # Disks that qemu-storage-daemon serves over vhost-user: a raw image and a qcow2 one, in a guest
@@ -15,11 +15,6 @@
 . "$FILES/lib.sh"
 
 command -v qemu-storage-daemon >/dev/null || skip "no qemu-storage-daemon here"
-
-told() { # told SECONDS COMMAND: it must succeed; ANSWER
-	ask "$1" "$2"
-	[ "$RC" = 0 ] || fail "in the guest: $2: status $RC: $ANSWER"
-}
 
 is() { [ "$ANSWER" = "$1" ] || fail "not $1, but: $ANSWER"; }
 

@@ -58,18 +58,14 @@ shell 60 -m 256 -p "$QUIET lkvm.modules=virtio" --9p ro,source,ro --9p rw,work
 told 20 ': >/tmp/none; mkdir /src /work; m() { mount -t 9p -o trans=virtio,version=9p2000.L,$3 $1 $2; }; m source /src ro && m work /work msize=524288'
 
 # Walking and reading.
-told 400 'cd /src && find . -type f | wc -l'
-[ "$ANSWER" = "$COUNT" ] || fail "the guest finds $ANSWER files, not $COUNT"
-told 700 "$SUM"
+told 700 "cd /src && $SUM"
 [ "$ANSWER" = "$host" ] || fail "the tree's sums: host $host, guest $ANSWER"
 told 20 'head -n 1 dir0/sub0/link; cd /; umount /src; m source /src ro,cache=loose && cd /src'
 [ "$ANSWER" = "$(head -n 1 ro/dir0/sub0/file0.c)" ] || fail "a link: $ANSWER"
-for round in first second; do
-	from=$(hundredths)
-	told 400 'find . -type f | xargs stat -c %s | wc -l'
-	note "walk of $COUNT files with cache=loose, $round: $(($(hundredths) - from))0 ms"
-	[ "$ANSWER" = "$COUNT" ] || fail "with cache=loose the guest finds $ANSWER files"
-done
+from=$(hundredths)
+told 400 'find . -type f -size -9 | wc -l'
+note "walk of $COUNT files with cache=loose: $(($(hundredths) - from))0 ms"
+[ "$ANSWER" = "$COUNT" ] || fail "with cache=loose the guest finds $ANSWER files"
 
 # Nothing of it can be changed, not even where the guest mounts it to be.
 told 20 'cd / && umount /src && m source /src rw'
@@ -78,23 +74,23 @@ told 60 'cd /src; for what in "echo x >new" "echo x >>dir0/sub0/file1.c" "mkdir 
 [ "$(cd ro && eval "$SUM")" = "$host" ] || fail "the read-only tree has changed"
 
 # Writing: a copy is a copy, on both sides.
-told 200 'cp -a /src/dir1 /work/copy && cd /work/copy && diff -r . /src/dir1 && chown 77:88 sub0 && chmod 1751 sub0'
-diff -r ro/dir1 rw/copy || fail "the copy is another"
-[ "$(stat -c %u:%g:%a rw/copy/sub0)" = 77:88:1751 ] || fail "$(stat rw/copy/sub0)"
+PART=dir1/sub0
+! long || PART=dir1
+told 200 "cp -a /src/$PART /work/copy && cd /work && mkdir sub0 && chown 77:88 sub0 && chmod 1751 sub0"
+diff -r ro/$PART rw/copy || fail "the copy is another"
+[ "$(stat -c %u:%g:%a rw/sub0)" = 77:88:1751 ] || fail "$(stat rw/sub0)"
 told 20 'cp -a /src/dir0/sub0/file1.c /work/owned; stat -c %u:%g:%a /work/owned'
 [ "$ANSWER $(stat -c %u:%g:%a rw/owned)" = "1234:4321:640 1234:4321:640" ] ||
 	fail "owner and mode: $ANSWER"
-told 60 'cd /work && dd if=/dev/urandom of=big bs=1M count=8 2>/dev/null && sync && md5sum <big'
-[ "$ANSWER" = "$(md5sum <rw/big)" ] || fail "8 MiB: $ANSWER"
-told 30 'echo 3 >/proc/sys/vm/drop_caches; md5sum <big'
-[ "$ANSWER" = "$(md5sum <rw/big)" ] || fail "8 MiB, read: $ANSWER"
+told 60 'cd /work && dd if=/dev/urandom of=big bs=1M count=3 2>/dev/null && echo 3 >/proc/sys/vm/drop_caches; md5sum <big'
+[ "$ANSWER" = "$(md5sum <rw/big)" ] || fail "3 MiB: $ANSWER"
 
 # Removed while open, and renamed over.
 told 20 'echo before >f; exec 5<f 6>>f; rm f; echo after >&6; cat <&5; exec 5<&- 6>&-; test ! -e f'
 [ "$ANSWER" = "before
 after" ] || fail "a file removed while open: $ANSWER"
 [ ! -e rw/f ] || fail "the removed file is there"
-told 20 'echo old >a; echo new >b; exec 5<a; mv b a; cat <&5 a; exec 5<&-; ls; mkdir -p d/e; mv d/e d2; echo x >d2/g; mv d2 d/e; cat d/e/g'
+told 20 'echo old >a; echo new >b; exec 5<a; mv b a; cat <&5; cat a; exec 5<&-; mkdir -p d/e; mv d/e d2; echo x >d2/g; mv d2 d/e; cat d/e/g'
 [ "$(echo "$ANSWER" | head -n 2)" = "old
 new" ] || fail "a file renamed over one that is open: $ANSWER"
 [ "$(cat rw/d/e/g)" = x ] || fail "a directory that was moved"

@@ -46,17 +46,6 @@ hundredths() { sed 's/ .*//;s/\.//' /proc/uptime; }
 # Names, modes, owners and contents of all files beneath the current directory, in one sum.
 SUM='find . -type f | sort | xargs ls -ln | sed "s/  */ /g" | cut -d " " -f 1,3-5,9 | md5sum; find . -type f | sort | xargs cat | md5sum'
 
-told() { # told SECONDS COMMAND: it must succeed; ANSWER
-	ask "$1" "$2"
-	[ "$RC" = 0 ] || fail "in the guest: $2: status $RC: $ANSWER"
-}
-
-refused() { # refused WORDS COMMAND: it must fail with these words
-	ask 10 "$2"
-	[ "$RC" != 0 ] || fail "in the guest: $2 was not refused"
-	echo "$ANSWER" | grep -q "$1" || fail "in the guest: $2: $ANSWER"
-}
-
 # The process of virtiofsd whose shared directory ends in $1; lkvm is its ancestor.
 daemon_of() {
 	for p in /proc/[0-9]*; do
@@ -92,11 +81,8 @@ told 20 'cat dir0/sub0/link'
 [ "$(echo "$ANSWER" | head -n 1)" = "$(head -n 1 ro/dir0/sub0/file0.c)" ] || fail "a link: $ANSWER"
 
 # Nothing of it can be changed, though the guest mounted it for writing.
-for what in 'echo x >new' 'echo x >>dir0/sub0/file1.c' 'mkdir new' 'rm dir0/sub0/file1.c' \
-	'mv dir0 dir9' 'chmod 777 dir0' 'ln -s x y' 'ln dir0/sub0/file1.c hard' \
-	'truncate -s 0 dir0/sub0/file1.c' 'mkfifo fifo' 'chown 7 dir0'; do
-	refused 'Read-only file system' "(cd /src && $what) 2>&1"
-done
+told 60 'for what in "echo x >new" "echo x >>dir0/sub0/file1.c" "mkdir new" "rm dir0/sub0/file1.c" "mv dir0 dir9" "chmod 777 dir0" "ln -s x y" "ln dir0/sub0/file1.c hard" "truncate -s 0 dir0/sub0/file1.c" "mkfifo fifo" "chown 7 dir0"; do sh -c "$what" 2>&1 | grep -q "Read-only file system" || echo "not refused: $what"; done'
+[ -z "$ANSWER" ] || fail "$ANSWER"
 [ "$(cd ro && eval "$SUM")" = "$host" ] || fail "the read-only tree has changed"
 
 # Writing: a copy is a copy, on both sides.
@@ -126,9 +112,9 @@ new
 more" ] || fail "a hard link: $ANSWER"
 
 # Links: the guest follows them itself, in its own tree.
-told 20 'ln -s a link && cat link && readlink out'
-echo "$ANSWER" | grep -q '^../outside/canary$' || fail "links: $ANSWER"
-refused 'No such file' 'cat out 2>&1'
+told 20 'ln -s a link && cat link && readlink out; cat out 2>&1 | grep -o "No such file"'
+[ "$(echo "$ANSWER" | tail -n 2)" = "../outside/canary
+No such file" ] || fail "links: $ANSWER"
 [ "$(cat outside/canary)" = sings ] || fail "the canary is dead"
 
 # The guest starts again: memory is new, and virtiofsd is the same.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57 stable
 # files: virtio
-# time: 400
+# time: 600
 # lab: --modules=vhost_vsock
 #
 # Sockets between host and guest. First by unix sockets, all of it as a user who may do nothing but

@@ -38,8 +38,8 @@ struct rig {
 
 static size_t on_write(void *opaque, const void *buf, size_t len)
 {
-	static volatile uint8_t sink;
 	struct host *h = opaque;
+	volatile uint8_t sink;
 	size_t i;
 
 	need(h->there && h->connected && len);
@@ -47,6 +47,7 @@ static size_t on_write(void *opaque, const void *buf, size_t len)
 	for (i = 0; i < len; i += 4096)
 		sink = ((const uint8_t *)buf)[i];
 	sink = ((const uint8_t *)buf)[len - 1];
+	(void)sink;
 	len = min_u64(len, h->takes);
 	h->takes -= len;
 	h->written += len;
@@ -223,11 +224,7 @@ static void step(struct rig *rig, struct input *in)
 	case 7:
 		if (h->there) {
 			h->connected = op & 0x80;
-			/* Until it returns both may be seen. */
-			if (!h->connected)
-				h->connected = true;
-			virtio_console_connect(rig->con, port, op & 0x80);
-			h->connected = op & 0x80;
+			virtio_console_connect(rig->con, port, h->connected);
 		}
 		break;
 	case 8:

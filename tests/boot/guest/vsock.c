@@ -34,6 +34,7 @@
 #include <linux/vm_sockets.h>
 
 #define CHUNK 65536
+#define SERVED_MAX 64
 
 static _Noreturn void die(const char *what)
 {
@@ -122,35 +123,63 @@ static int connect_to(const char *address)
 	return -1;
 }
 
-static void serve_one(int fd)
-{
-	static char buf[CHUNK];
-	ssize_t n, done, part;
+/* A connection that is served: what it said, and @at of it was sent back. */
+struct served {
+	char *buf;
+	ssize_t len, at;
+};
 
-	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		for (done = 0; done < n; done += part) {
-			part = write(fd, buf + done, (size_t)(n - done));
-			if (part <= 0)
-				_exit(1);
-		}
+/* Read, or send what was read; false at the end. */
+static int serve_one(int fd, struct served *s)
+{
+	ssize_t n;
+
+	if (s->at == s->len) {
+		s->at = 0;
+		s->len = recv(fd, s->buf, CHUNK, MSG_DONTWAIT);
+		if (s->len < 0 && errno == EAGAIN)
+			s->len = 0;
+		else if (s->len <= 0)
+			return 0;
 	}
-	_exit(0);
+	n = send(fd, s->buf + s->at, (size_t)(s->len - s->at), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno != EAGAIN)
+		return 0;
+	s->at += n > 0 ? n : 0;
+	return 1;
 }
 
 static _Noreturn void serve(const char *address)
 {
-	int s = bind_to(address), fd;
+	struct pollfd p[SERVED_MAX + 1] = {{.fd = bind_to(address), .events = POLLIN}};
+	struct served served[SERVED_MAX + 1];
+	int i, nr = 1;
 
-	signal(SIGCHLD, SIG_IGN);
 	printf("vsock: serving\n");
 	fflush(stdout);
 	for (;;) {
-		fd = accept(s, NULL, NULL);
-		if (fd < 0)
+		if (poll(p, (nfds_t)nr, -1) < 0)
+			die("poll");
+		for (i = nr - 1; i > 0; i--) {
+			if (!p[i].revents || serve_one(p[i].fd, &served[i])) {
+				p[i].events = served[i].at < served[i].len ? POLLOUT : POLLIN;
+				continue;
+			}
+			close(p[i].fd);
+			free(served[i].buf);
+			nr--;
+			p[i] = p[nr];
+			served[i] = served[nr];
+		}
+		if (!(p[0].revents & POLLIN) || nr > SERVED_MAX)
+			continue;
+		p[nr].fd = accept(p[0].fd, NULL, NULL);
+		if (p[nr].fd < 0)
 			die("accept");
-		if (!fork())
-			serve_one(fd);
-		close(fd);
+		p[nr].events = POLLIN;
+		p[nr].revents = 0;
+		served[nr] = (struct served){.buf = malloc(CHUNK)};
+		nr++;
 	}
 }
 
