@@ -237,6 +237,12 @@ static void pause_for(const struct guest *guest, const char *what)
 
 static bool play(struct stage *s, const struct poke *poke)
 {
+	unsigned int nth;
+
+	/* What is made at first use is there when the first look is taken. */
+	for (nth = 1; vbus_device(s->bus, poke->id, nth); nth++)
+		if (!sane(s, vbus_device(s->bus, poke->id, nth)))
+			return false;
 	if (!sane(s, s->v) || (s->other && !sane(s, s->other)))
 		return false;
 	pause_for(s->guest, "ready");
