@@ -8,13 +8,13 @@
  * Theory of operation: the guest itself says whether its devices answered as they
  * must, and stops at three places until a line comes: before the poke, after it, and
  * when the poked device works again. What this program sees at these places must
- * agree: the process lives, has as many descriptors and threads as before, about as
+ * agree: the process lives, has no more descriptors and threads than before, about as
  * much memory beyond the guest's, used less than a second of CPU time for itself, said
  * little, and left the files as long as they were and the read-only one as it was.
  *
  * An emulated host runs lkvm's own code some twenty times slower than the machine
  * under it, so its second is longer: CPU_LIMIT counts that in, and the largest figure
- * seen is printed.
+ * seen is printed. (Time that the emulated host lost to others counts too.)
  *
  * Output: a line for each case, and a last one with counts. Status 0 where all went
  * well. Single-threaded; poll(2) on two pipes.
@@ -38,7 +38,7 @@
 #define RAM_MIB 32
 #define DISK_SIZE (1024 * 1024)
 #define CASE_SECONDS 40
-#define CPU_LIMIT 4.0
+#define CPU_LIMIT 8.0
 #define MEMORY_SLACK_KIB 2048
 #define OUT_LIMIT (64 * 1024)
 #define FLOOD_LIMIT (1024 * 1024)
@@ -389,9 +389,9 @@ static bool files_good(char *why, size_t len)
 static bool compare(const struct sample *a, const struct sample *poked, const struct sample *b,
 		    char *why, size_t len)
 {
-	if (b->fds != a->fds)
+	if (b->fds > a->fds)
 		snprintf(why, len, "%d descriptors before, %d after", a->fds, b->fds);
-	else if (b->threads != a->threads)
+	else if (b->threads > a->threads)
 		snprintf(why, len, "%d threads before, %d after", a->threads, b->threads);
 	else if (b->kib > a->kib + MEMORY_SLACK_KIB)
 		snprintf(why, len, "%ld KiB before, %ld after", a->kib, b->kib);
