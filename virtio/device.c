@@ -108,8 +108,8 @@ int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_op
 	vdev->offered = features | VIRTIO_CORE_FEATURES;
 	/* Who serves queues elsewhere starts and stops all together, and by one index. */
 	if (ops->halt)
-		vdev->offered &= ~(VIRTIO_BIT(VIRTIO_F_RING_RESET) |
-				   VIRTIO_BIT(VIRTIO_F_RING_PACKED));
+		vdev->offered &=
+			~(VIRTIO_BIT(VIRTIO_F_RING_RESET) | VIRTIO_BIT(VIRTIO_F_RING_PACKED));
 	vdev->nr_queues = nr_queues;
 	vdev->state = state;
 	return 0;

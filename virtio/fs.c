@@ -12,9 +12,9 @@
  * Its cage. virtiofsd can lock itself up in the shared directory by namespaces, as root
  * also by chroot, or not at all. Which of them works depends on the host (users may not
  * be allowed to make namespaces; the root of an initramfs can't be pivoted), so they are
- * tried in this order, and the one that worked is told. Without any of them the guest
- * still reaches nothing but the directory, as virtiofsd resolves names one at a time and
- * never follows a link for the guest; what is missing is the second fence.
+ * tried in this order, the next where virtiofsd gave up, and the one that worked is told. Without
+ * any of them the guest still reaches nothing but the directory, as virtiofsd resolves names one at
+ * a time and never follows a link for the guest; what is missing is the second fence.
  *
  * Whose files. Run by root, virtiofsd gives files the owners and modes that the guest
  * asks for, set-user-ID bits included. Run by a user, everything is that user's: the
@@ -36,6 +36,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* How long it may take until it answers, on a machine that has much to do. */
+#define START_MS 20000
 
 /* How long virtiofsd may take to end after it failed, so that its reason can be told. */
 #define LAST_WORDS_MS 500
@@ -147,6 +150,7 @@ static struct vhost_user_device *make_device(const struct virtio_world *world, c
 	uint8_t config[VHOST_USER_FS_CONFIG] = {0};
 	const struct vhost_user_setup setup = {.type = vhost_user_type_find("fs"),
 					       .fd = fd,
+					       .greet_ms = START_MS,
 					       .config = config,
 					       .config_len = sizeof(config)};
 
@@ -154,12 +158,15 @@ static struct vhost_user_device *make_device(const struct virtio_world *world, c
 	return vhost_user_device_create(world, &setup, err);
 }
 
-/* One attempt, in one kind of cage. */
+/*
+ * One attempt, in one kind of cage. Returns 1 where virtiofsd gave up, so that another
+ * kind may do; one that is only slow is no reason for a weaker cage.
+ */
 static int try_cage(const struct virtio_world *world, const char *dir, const char *tag, bool ro,
 		    const char *cage, struct fs *fs, struct error *err)
 {
 	struct error words;
-	int fds[2];
+	int fds[2], ret = -1;
 
 	if (meet(fds, err))
 		return -1;
@@ -173,11 +180,13 @@ static int try_cage(const struct virtio_world *world, const char *dir, const cha
 	if (fs->dev)
 		return 0;
 	/* A program that gave up said why; one that lives on and does not answer did not. */
-	if (helper_wait(fs->helper, LAST_WORDS_MS, NULL, NULL, &words) < 0)
+	if (helper_wait(fs->helper, LAST_WORDS_MS, NULL, NULL, &words) < 0) {
 		*err = words;
+		ret = 1;
+	}
 	helper_stop(fs->helper);
 	fs->helper = NULL;
-	return -1;
+	return ret;
 }
 
 int virtio_fs_build(const struct virtio_world *world, const char *dir, const char *tag, bool ro,
@@ -186,7 +195,7 @@ int virtio_fs_build(const struct virtio_world *world, const char *dir, const cha
 	static const char *const cages[] = {"namespace", "chroot", "none"};
 	struct fs *fs = calloc(1, sizeof(*fs));
 	size_t i;
-	int ret = -1;
+	int ret = 1;
 
 	if (!fs)
 		return fail(err, "no memory for a shared directory");
@@ -194,7 +203,7 @@ int virtio_fs_build(const struct virtio_world *world, const char *dir, const cha
 		fs->dev = make_device(world, tag, -1, err);
 		ret = fs->dev ? 0 : -1;
 	}
-	for (i = 0; ret && !world->dry_run && i < ARRAY_SIZE(cages); i++) {
+	for (i = 0; ret > 0 && !world->dry_run && i < ARRAY_SIZE(cages); i++) {
 		if (!strcmp(cages[i], "chroot") && geteuid())
 			continue;
 		ret = try_cage(world, dir, tag, ro, cages[i], fs, err);

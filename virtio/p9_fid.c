@@ -402,13 +402,8 @@ int p9_fid_add(struct p9_session *s, uint32_t number, uint32_t uid, struct p9_no
 	return 0;
 }
 
-void p9_fid_drop(struct p9_session *s, struct p9_fid *fid)
+static void free_fid(struct p9_session *s, struct p9_fid *fid)
 {
-	struct p9_fid **at = &s->fids[fid_bucket(fid->number, s->fid_buckets)];
-
-	while (*at != fid)
-		at = &(*at)->next;
-	*at = fid->next;
 	s->nr_fids--;
 	if (fid->fd >= 0) {
 		close(fid->fd);
@@ -419,6 +414,16 @@ void p9_fid_drop(struct p9_session *s, struct p9_fid *fid)
 		s->nr_xattrs--;
 	free(fid->xattr);
 	free(fid);
+}
+
+void p9_fid_drop(struct p9_session *s, struct p9_fid *fid)
+{
+	struct p9_fid **at = &s->fids[fid_bucket(fid->number, s->fid_buckets)];
+
+	while (*at != fid)
+		at = &(*at)->next;
+	*at = fid->next;
+	free_fid(s, fid);
 }
 
 void p9_fid_set_node(struct p9_session *s, struct p9_fid *fid, struct p9_node *node)
@@ -445,8 +450,12 @@ void p9_session_clear(struct p9_session *s)
 	size_t i;
 
 	for (i = 0; i < s->fid_buckets; i++)
-		while (s->fids[i])
-			p9_fid_drop(s, s->fids[i]);
+		while (s->fids[i]) {
+			struct p9_fid *fid = s->fids[i];
+
+			s->fids[i] = fid->next;
+			free_fid(s, fid);
+		}
 	s->msize = 0;
 }
 

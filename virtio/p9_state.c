@@ -71,7 +71,7 @@ static void collect(struct p9_session *s, struct p9_fid **fids, struct list *lis
 	for (bucket = 0; bucket < s->fid_buckets; bucket++)
 		for (fid = s->fids[bucket]; fid; fid = fid->next)
 			fids[nr++] = fid;
-	qsort(fids, nr, sizeof(*fids), by_number);
+	qsort(fids, nr, sizeof(struct p9_fid *), by_number);
 	s->root->number = 0;
 	list->nodes[0] = s->root;
 	list->nr = 1;

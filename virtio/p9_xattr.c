@@ -148,6 +148,8 @@ int p9_op_xattrwalk(struct p9_call *call)
 	if (call->s->nr_xattrs >= P9_XATTRS_MAX)
 		return EMFILE;
 	ret = read_xattr(call, fid->node, name, &xattr);
+	if (!ret && !xattr)
+		ret = ENOMEM;
 	if (!ret)
 		ret = p9_fid_add(call->s, newfid, fid->uid, fid->node, &fresh);
 	if (ret) {

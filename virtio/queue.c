@@ -194,6 +194,14 @@ bool virtq_grow(struct virtq_request *req)
 	return true;
 }
 
+struct desc_halves virtq_load_unaligned(const uint8_t *at)
+{
+	uint64_t half[2];
+
+	memcpy(half, at, sizeof(half));
+	return (struct desc_halves){le64toh(half[0]), le64toh(half[1])};
+}
+
 const uint8_t *virtq_indirect_table(struct virtq *q, struct desc d, const char **why)
 {
 	const uint8_t *table;

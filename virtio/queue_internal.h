@@ -57,6 +57,32 @@ struct desc {
 };
 
 /**
+ * struct desc_halves - the 16 bytes of a descriptor, as they lie in memory
+ */
+struct desc_halves {
+	uint64_t low, high;
+};
+
+/**
+ * virtq_load_halves() - load a descriptor, each half once
+ *
+ * An indirect table need not be aligned; then it is copied by bytes.
+ */
+struct desc_halves virtq_load_unaligned(const uint8_t *at);
+
+static inline struct desc_halves virtq_load_halves(const uint8_t *at)
+{
+	const uint64_t *half = (const uint64_t *)(const void *)at;
+
+	if ((uintptr_t)at % sizeof(*half))
+		return virtq_load_unaligned(at);
+	return (struct desc_halves){
+		le64toh(__atomic_load_n(&half[0], __ATOMIC_RELAXED)),
+		le64toh(__atomic_load_n(&half[1], __ATOMIC_RELAXED)),
+	};
+}
+
+/**
  * virtq_find_rings() - host pointers of the three parts of a layout, which must not overlap
  */
 int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_t desc_len,

@@ -124,30 +124,26 @@ static bool packed_available(struct virtq *q)
 
 static struct desc load_slot(const uint8_t *at)
 {
-	struct desc d;
-	uint64_t half[2];
+	struct desc_halves d = virtq_load_halves(at);
 
-	/* An indirect table need not be aligned. */
-	memcpy(half, at, sizeof(half));
-	__asm__ volatile("" : "+r"(half[0]), "+r"(half[1]));
-	half[1] = le64toh(half[1]);
-	d.addr = le64toh(half[0]);
-	d.len = (uint32_t)half[1];
-	d.next = (uint16_t)(half[1] >> 32);
-	d.flags = (uint16_t)(half[1] >> 48);
-	return d;
+	return (struct desc){
+		.addr = d.low,
+		.len = (uint32_t)d.high,
+		.next = (uint16_t)(d.high >> 32),
+		.flags = (uint16_t)(d.high >> 48),
+	};
 }
 
 /* All of a table is one chain; only WRITE means something in it (2.8.8). */
-static const char *take_table(struct virtq *q, struct virtq_request *req, const struct desc *d)
+static const char *take_table(struct virtq *q, struct virtq_request *req, struct desc d)
 {
 	const char *why = NULL;
-	const uint8_t *table = virtq_indirect_table(q, *d, &why);
+	const uint8_t *table = virtq_indirect_table(q, d, &why);
 	unsigned int i;
 
-	if (table && d->len / DESC_SIZE > q->layout.num)
+	if (table && d.len / DESC_SIZE > q->layout.num)
 		return "a chain is longer than the queue";
-	for (i = 0; table && !why && i < d->len / DESC_SIZE; i++) {
+	for (i = 0; table && !why && i < d.len / DESC_SIZE; i++) {
 		struct desc buffer = load_slot(table + (size_t)DESC_SIZE * i);
 
 		why = virtq_add_buffer(q, req, &buffer);
@@ -168,7 +164,7 @@ static const char *packed_take(struct virtq *q, struct virtq_request *req)
 		d = load_slot(q->desc + (size_t)DESC_SIZE * SLOT(index));
 		if (d.flags & DESC_F_INDIRECT)
 			why = slots ? "an indirect descriptor lies in a chain"
-				    : take_table(q, req, &d);
+				    : take_table(q, req, d);
 		else
 			why = virtq_add_buffer(q, req, &d);
 		if (why)

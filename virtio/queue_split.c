@@ -107,35 +107,16 @@ static bool split_available(struct virtq *q)
 	return false;
 }
 
-static struct desc decode(uint64_t low, uint64_t high)
-{
-	high = le64toh(high);
-	return (struct desc){
-		.addr = le64toh(low),
-		.len = (uint32_t)high,
-		.flags = (uint16_t)(high >> 32),
-		.next = (uint16_t)(high >> 48),
-	};
-}
-
-/* An indirect table need not be aligned. */
-static struct desc load_unaligned(const uint8_t *at)
-{
-	uint64_t half[2];
-
-	memcpy(half, at, sizeof(half));
-	return decode(half[0], half[1]);
-}
-
 static struct desc load_desc(const uint8_t *table, unsigned int index)
 {
-	const uint8_t *at = table + (size_t)DESC_SIZE * index;
-	const uint64_t *half = (const uint64_t *)(const void *)at;
+	struct desc_halves d = virtq_load_halves(table + (size_t)DESC_SIZE * index);
 
-	if ((uintptr_t)at % sizeof(*half))
-		return load_unaligned(at);
-	return decode(__atomic_load_n(&half[0], __ATOMIC_RELAXED),
-		      __atomic_load_n(&half[1], __ATOMIC_RELAXED));
+	return (struct desc){
+		.addr = d.low,
+		.len = (uint32_t)d.high,
+		.flags = (uint16_t)(d.high >> 32),
+		.next = (uint16_t)(d.high >> 48),
+	};
 }
 
 /* Follow the chain that starts at req->id. NULL, or the rule that it breaks. */

@@ -229,6 +229,7 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 						   struct error *err)
 {
 	struct vhost_user_device *dev = calloc(1, sizeof(*dev));
+	unsigned int timeout_ms;
 
 	if (!dev) {
 		fail(err, "no memory for a vhost-user device");
@@ -237,8 +238,8 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 		return NULL;
 	}
 	vhost_user_init(&dev->conn, setup->fd);
-	if (setup->timeout_ms)
-		dev->conn.timeout_ms = setup->timeout_ms;
+	timeout_ms = setup->timeout_ms ? setup->timeout_ms : dev->conn.timeout_ms;
+	dev->conn.timeout_ms = setup->greet_ms ? setup->greet_ms : timeout_ms;
 	dev->type = *setup->type;
 	dev->loop = world->loop;
 	dev->shown = setup->fd < 0;
@@ -252,5 +253,6 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 		free_device(dev);
 		return NULL;
 	}
+	dev->conn.timeout_ms = timeout_ms;
 	return dev;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57 stable
 # files: virtio
-# time: 300
+# time: 420
 # long: 1200
 #
 # Directories shared by virtio-9p, as Linux's 9p file system sees them: one for reading only, one

@@ -28,7 +28,8 @@ ask 20 'readlink /proc/self/fd/0; sed "s/ .*//" /proc/consoles'
 hvc0" ] || fail "the console is: $ANSWER"
 
 size=1048576
-head -c $size /dev/urandom >data
+# Ctrl-o is a system request on a console of this kind, by the guest's kernel.
+head -c $((size * 2)) /dev/urandom | tr -d '\017' | head -c $size >data
 sum=$(sha256sum <data | cut -d ' ' -f 1)
 ask 20 'old=$(stty -g)'
 say "stty raw -echo; echo =rea''dy=; head -c $size >/tmp/data; stty \$old; echo =do''ne="

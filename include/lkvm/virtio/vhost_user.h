@@ -279,6 +279,8 @@ const struct vhost_user_type *vhost_user_type_find(const char *name);
  * @config, @config_len: lkvm's own part of the configuration space, from offset 0; the
  *                       space is as large as this or the type's, whichever is larger
  * @timeout_ms: for one exchange; 0: the usual few seconds
+ * @greet_ms: the same while the back end is greeted, which may have to start first; 0: as
+ *            @timeout_ms
  */
 struct vhost_user_setup {
 	const struct vhost_user_type *type;
@@ -287,7 +289,7 @@ struct vhost_user_setup {
 	uint64_t features;
 	const void *config;
 	uint32_t config_len;
-	unsigned int timeout_ms;
+	unsigned int timeout_ms, greet_ms;
 };
 
 struct vhost_user_device;
