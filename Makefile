@@ -138,7 +138,8 @@ lint:
 $(O)/fuzz/%: tests/fuzz/%.c $(CORE) $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)clang $(ALL_CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -pthread \
+	$(Q)clang $(ALL_CPPFLAGS) $(WARN) -Werror=incompatible-pointer-types -Werror=int-conversion \
+		-g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -pthread \
 		-o $@ $< $(CORE) $(LIBS)
 
 fuzz: $(FUZZ_BIN)

@@ -37,6 +37,7 @@ int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);
 int cmd_balloon(struct log *log, int argc, char **argv);
 int cmd_link(struct log *log, int argc, char **argv);
+int cmd_resize(struct log *log, int argc, char **argv);
 
 /**
  * device_command() - have @device of the running VM @vm do @words, and print its answer

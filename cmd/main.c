@@ -17,6 +17,7 @@ const struct command commands[] = {
 	{"stop", "end a VM", cmd_stop, true},
 	{"balloon", "take memory from a running VM, or give it back", cmd_balloon, true},
 	{"link", "plug a running VM's network cable in or out", cmd_link, true},
+	{"resize", "change the size of a running VM's disk", cmd_resize, true},
 	{"help", "explain a command", cmd_help, true},
 	{"version", "print the version", cmd_version, true},
 	{NULL, NULL, NULL, false},

@@ -3,7 +3,7 @@
  * -d/--disk: from the option's words to a disk (include/lkvm/virtio/kind.h).
  *
  * A disk has a queue for each vCPU, so that a guest's CPUs need not share one, and
- * queues of 256 entries, which leaves room for requests of 254 segments.
+ * queues of 512 entries, so that a request of 1 MiB in pages (256 of them) is one.
  *
  * Thread and lock: while the VM is built. Nothing is saved: the words are.
  */
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_QUEUE_SIZE 256
+#define DEFAULT_QUEUE_SIZE 512
 #define QUEUE_SIZE_LIMIT 1024
 
 static const char *const aio_words[] = {

@@ -41,7 +41,7 @@
 #define START_MS 20000
 
 /* How long virtiofsd may take to end after it failed, so that its reason can be told. */
-#define LAST_WORDS_MS 500
+#define LAST_WORDS_MS 5000
 
 /**
  * struct fs - the virtiofsd of one share

@@ -310,8 +310,11 @@ static void net_reset(struct virtio_device *vdev)
 	unsigned int i;
 
 	default_state(net);
-	for (i = 0; i < net->backend.pairs; i++)
+	for (i = 0; i < net->backend.pairs; i++) {
 		net->pair[i].len = 0;
+		net->pair[i].lingers = false;
+		net->pair[i].kicks = 0;
+	}
 	net_update(net);
 }
 

@@ -12,6 +12,12 @@
  * is down, is dropped and given back like the others. When the back end has no room,
  * requests stay in the ring until it has.
  *
+ * Streams. The first frame goes at once, on the thread that notified. Where frame
+ * follows frame with nothing coming back, each at the price of an exit, the device
+ * lingers: it leaves notifications off and looks again by itself, on the loop's thread,
+ * until it finds nothing new. So a question and its answer are quick, and a stream
+ * costs few exits and goes to the back end in batches.
+ *
  * Receiving. The back end lends a frame; it is copied into as many requests as it
  * fills (one, where mergeable buffers were not negotiated). Where there are not enough
  * requests, those taken are put back, the frame waits, and nothing more is read until
@@ -45,6 +51,9 @@
 /* The destination and the source at the start of a frame. */
 #define TO 0
 #define FROM NET_MAC
+
+/* Notifications without a frame in the other direction between them: a stream. */
+#define KICKS_OF_A_STREAM 3
 
 /* Frames thrown away in one pass; then others have their turn. */
 #define DROPS_PER_PASS 256
@@ -139,14 +148,52 @@ static bool has_room(struct virtio_net *net, unsigned int pair)
 	return !net_link_up(net) || net->backend.ops->room(net->backend.opaque, pair);
 }
 
-void net_transmit(struct virtio_net *net, unsigned int pair)
+enum ending { ASLEEP, LINGERS, BLOCKED };
+
+/* Send what is there. While lingering, not even an empty queue asks for notifications. */
+static enum ending send_frames(struct virtio_net *net, unsigned int pair, bool linger)
 {
 	struct virtq *q = virtio_queue(&net->vdev, 2 * pair + 1);
-	struct virtq_request *req;
+	bool any = false;
 
-	while (has_room(net, pair) && (req = virtq_pop(q))) {
+	for (;;) {
+		struct virtq_request *req;
+
+		if (!has_room(net, pair))
+			return BLOCKED;
+		if (linger && !virtq_waiting(q)) {
+			if (any)
+				return LINGERS;
+			/* Nothing came in the meantime: the stream is over. */
+			linger = false;
+		}
+		req = virtq_pop(q);
+		if (!req)
+			return linger && virtq_more(q) ? LINGERS : ASLEEP;
 		send_frame(net, pair, req);
 		virtio_complete(&net->vdev, req);
+		any = true;
+	}
+}
+
+void net_transmit(struct virtio_net *net, unsigned int pair)
+{
+	struct net_pair *p = &net->pair[pair];
+
+	if (!p->lingers && ++p->kicks >= KICKS_OF_A_STREAM)
+		p->lingers = true;
+	switch (send_frames(net, pair, p->lingers)) {
+	case LINGERS:
+		virtq_linger(virtio_queue(&net->vdev, 2 * pair + 1));
+		break;
+	case ASLEEP:
+		if (p->lingers)
+			p->kicks = 0;
+		p->lingers = false;
+		break;
+	case BLOCKED:
+		/* The back end wakes us; until then the driver need not notify either. */
+		break;
 	}
 	if (net->backend.ops->flush && net_link_up(net))
 		net->backend.ops->flush(net->backend.opaque, pair);
@@ -326,6 +373,8 @@ void net_receive(struct virtio_net *net, unsigned int pair)
 			return;
 		}
 		net->pair[pair].len = 0;
+		if (outcome == DELIVERED)
+			net->pair[pair].kicks = 0;
 		/* The back end is level triggered: it says once more that there are some. */
 		if (outcome == DROPPED && ++drops == DROPS_PER_PASS)
 			break;

@@ -57,11 +57,14 @@ struct net_state {
  * @readable: the back end may have frames for it
  * @polled: the back end is to say when that becomes true
  * @turned: a pass was made
+ * @lingers: the driver is sending a stream: no need for it to notify; @kicks: how often
+ *           it did since a frame was received
  * @frame, @len: the frame that waits for buffers, header first where there is one; lent
  *               by the back end. @len 0: none.
  */
 struct net_pair {
-	bool readable, polled, turned;
+	bool readable, polled, turned, lingers;
+	unsigned int kicks;
 	const uint8_t *frame;
 	size_t len;
 };

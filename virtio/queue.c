@@ -260,6 +260,11 @@ static bool available(struct virtq *q)
 	return true;
 }
 
+bool virtq_waiting(struct virtq *q)
+{
+	return q->ready && !q->away && !q->broken && q->ring->available(q);
+}
+
 struct virtq_request *virtq_pop(struct virtq *q)
 {
 	struct virtq_request *req;

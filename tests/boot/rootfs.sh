@@ -3,7 +3,7 @@
 # hosts: sv57 stable
 # files: virtio rootfs
 # lab: --helpers
-# time: 400
+# time: 600
 # long: 3000
 #
 # A Debian system on a virtio disk, to systemd's login on the console and off again; in it fio with

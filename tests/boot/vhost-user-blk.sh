@@ -105,7 +105,7 @@ is 'alive
 before=$(ticks "")
 sleep 1
 [ $(($(ticks "") - before)) -lt 40 ] || fail "lkvm is busy after its back end died"
-say 'poweroff -f'
+say 'poweroff -nf'
 finish 30
 status_is 0
 rm -f ./*.sock

@@ -100,7 +100,7 @@ on_screen 90 '^Hello from the guest: '
 echo 'echo =size=$(stty size)=' >&7
 on_screen 20 '=size=41 133='
 # The guest hears of a change as any program does: by SIGWINCH.
-echo 'trap "echo =now=\$(stty size)=" WINCH; while :; do sleep 1; done' >&7
+echo "sh -c 'trap \"echo =now=\\\$(stty size)=\" WINCH; while :; do sleep 1; done'" >&7
 sleep 2
 stty -F "$(readlink "/proc/$(cat pid)/fd/0")" rows 50 cols 100
 on_screen 20 '=now=50 100='
@@ -125,8 +125,8 @@ for transport in mmio pci; do
 	[ "$ANSWER" = "org.example.log
 agent
 second" ] || fail "$transport: the ports are: $ANSWER"
-	ask 20 'for p in /sys/class/virtio-ports/*; do ln -sf ${p##*/} /dev/$(cat $p/name); done;
-		seq 1000 >/dev/org.example.log; sha256sum </dev/zero | head -c 0'
+	ask 20 'for p in /sys/class/virtio-ports/*; do ln -sf ${p##*/} /dev/$(cat $p/name); done'
+	ask 20 'seq 1000 >/dev/org.example.log'
 	[ "$(cat log)" = "$(seq 1000)" ] || fail "$transport: the file has other lines"
 	# 100 KiB to the guest's program, which sends them back.
 	head -c 102400 data >part

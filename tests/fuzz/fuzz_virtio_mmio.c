@@ -13,6 +13,7 @@
 #include "lkvm/virtio/mmio.h"
 #include "lkvm/virtio/rng.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -122,6 +123,8 @@ static void start(struct rig *rig, uint64_t setup)
 {
 	static const struct virtio_blk_config config = {
 		.serial = "fuzz", .queues = 2, .queue_max = NUM};
+	char path[32];
+	struct blk_file_config image = {.path = path};
 	struct blk_backend backend;
 	struct virtio_blk *blk;
 	struct virtio_device *vdev;
@@ -135,7 +138,9 @@ static void start(struct rig *rig, uint64_t setup)
 		rig->disk = true;
 		rig->fd = memfd_create("disk", MFD_CLOEXEC);
 		need(rig->fd >= 0 && !ftruncate(rig->fd, DISK));
-		need(!blk_file_open(dup(rig->fd), setup & 2, "disk", &backend, NULL));
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", rig->fd);
+		image.read_only = setup & 2;
+		need(!blk_file_open(&image, false, NULL, &backend, NULL));
 		blk = virtio_blk_create("disk0", &rig->mem, NULL, &config, &backend, NULL, NULL,
 					NULL);
 		need(blk != NULL);

@@ -235,6 +235,14 @@ uint8_t *net_rig_frame(struct net_rig *rig, size_t len, uint8_t seed)
 	return frame;
 }
 
+void net_rig_run(struct net_rig *rig)
+{
+	while (rig->soon) {
+		rig->soon = 0;
+		virtio_device_run(virtio_net_device(rig->net));
+	}
+}
+
 bool net_rig_send(struct net_rig *rig, unsigned int pair, const uint8_t header[NET_HEADER],
 		  size_t len)
 {
@@ -246,6 +254,7 @@ bool net_rig_send(struct net_rig *rig, unsigned int pair, const uint8_t header[N
 	memcpy(drv_ptr(&rig->mem, RIG_HEAD, NET_HEADER), header ? header : plain, NET_HEADER);
 	drv_add(ring, segs, 2);
 	drv_wr(&rig->drv, R_NOTIFY, 2 * pair + 1);
+	net_rig_run(rig);
 	if (!drv_get_used(ring, &id, &used))
 		return false;
 	ck_assert_uint_eq(used, 0);

@@ -99,6 +99,9 @@ void net_rig_stop(struct net_rig *rig);
 bool net_rig_send(struct net_rig *rig, unsigned int pair, const uint8_t header[NET_HEADER],
 		  size_t len);
 
+/* What the device wanted done by the loop's thread. */
+void net_rig_run(struct net_rig *rig);
+
 /* A frame of @len bytes at RIG_TX: addresses, type, numbered bytes from @seed on. */
 uint8_t *net_rig_frame(struct net_rig *rig, size_t len, uint8_t seed);
 

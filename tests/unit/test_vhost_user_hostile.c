@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* One exchange may take this long; a whole life not much more than a few of it. */
-#define LIMIT_MS 60
+#define LIMIT_MS 100
 
 static const struct vhost_user_type *blk(void)
 {
@@ -533,7 +533,7 @@ START_TEST(state_without_end)
 	struct xfer x, y;
 
 	vu_rig_init(&rig);
-	rig.timeout_ms = LIMIT_MS;
+	rig.timeout_ms = 5 * LIMIT_MS;
 	rig.fake.state = "x";
 	rig.fake.state_len = 1;
 	rig.fake.hold_state = true;
@@ -545,7 +545,7 @@ START_TEST(state_without_end)
 	vu_rig_stop(&rig);
 
 	vu_rig_init(&rig);
-	rig.timeout_ms = LIMIT_MS;
+	rig.timeout_ms = 5 * LIMIT_MS;
 	rig.fake.state = large;
 	rig.fake.state_len = sizeof(large);
 	ck_assert(vu_rig_device(&rig, &thinker));
@@ -565,7 +565,7 @@ START_TEST(state_without_end)
 	ck_assert(needs_reset(&rig));
 	xfer_free(&x);
 	vu_rig_stop(&rig);
-	ck_assert_uint_lt(now_ns() - start, 10 * NSEC_PER_SEC);
+	ck_assert_uint_lt(now_ns() - start, 30 * NSEC_PER_SEC);
 }
 END_TEST
 

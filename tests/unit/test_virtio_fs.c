@@ -417,11 +417,13 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *s = suite_create("virtio-fs");
-	TCase *t = tcase_create("fs");
+	Suite *s;
+	TCase *t;
 
 	if (ends_with(argv[0], "virtiofsd"))
 		return stand_in(argc, argv);
+	s = suite_create("virtio-fs");
+	t = tcase_create("fs");
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, good);

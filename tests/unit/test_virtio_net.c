@@ -157,6 +157,7 @@ START_TEST(send_framing)
 		segs[1] = (struct drv_seg){RIG_HEAD + cut, (uint32_t)sizeof(flat) - cut, 0};
 		drv_add(&rig.ring[1], segs, 2);
 		drv_wr(&rig.drv, R_NOTIFY, 1);
+		net_rig_run(&rig);
 		ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 		ck_assert_uint_eq(last_out(&rig)->len, sizeof(flat));
 		ck_assert_mem_eq(last_out(&rig)->bytes, flat, sizeof(flat));
@@ -166,6 +167,7 @@ START_TEST(send_framing)
 		segs[i] = (struct drv_seg){RIG_HEAD + i, 1, 0};
 	drv_add(&rig.ring[1], segs, sizeof(flat));
 	drv_wr(&rig.drv, R_NOTIFY, 1);
+	net_rig_run(&rig);
 	ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 	ck_assert_mem_eq(last_out(&rig)->bytes, flat, sizeof(flat));
 	/* A writable part is none of the device's business. */
@@ -173,6 +175,7 @@ START_TEST(send_framing)
 	segs[1] = (struct drv_seg){RIG_HEAD + 0x800, 100, DRV_WRITE};
 	drv_add(&rig.ring[1], segs, 2);
 	drv_wr(&rig.drv, R_NOTIFY, 1);
+	net_rig_run(&rig);
 	ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 	ck_assert_uint_eq(used, 0);
 	ck_assert_mem_eq(last_out(&rig)->bytes, flat, sizeof(flat));
@@ -193,6 +196,7 @@ START_TEST(send_lengths)
 	for (len = 0; len < NET_HEADER + NET_FRAME_MIN; len++) {
 		drv_add(&rig.ring[1], &(struct drv_seg){RIG_HEAD, len, 0}, 1);
 		drv_wr(&rig.drv, R_NOTIFY, 1);
+		net_rig_run(&rig);
 		ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 	}
 	ck_assert_uint_eq(rig.fake.nr_out, 0);
@@ -204,10 +208,12 @@ START_TEST(send_lengths)
 	ck_assert(net_rig_send(&rig, 0, NULL, NET_FRAME_MAX + 1));
 	drv_add(&rig.ring[1], huge, 3);
 	drv_wr(&rig.drv, R_NOTIFY, 1);
+	net_rig_run(&rig);
 	ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 	/* Only a writable part. */
 	drv_add(&rig.ring[1], &(struct drv_seg){RIG_HEAD, 100, DRV_WRITE}, 1);
 	drv_wr(&rig.drv, R_NOTIFY, 1);
+	net_rig_run(&rig);
 	ck_assert(drv_get_used(&rig.ring[1], &id, &used));
 	ck_assert_uint_eq(used, 0);
 	ck_assert_uint_eq(rig.fake.nr_out, 2);
@@ -332,6 +338,72 @@ START_TEST(send_waits_for_room)
 	rig.fake.no_room = false;
 	virtio_net_writable(rig.net, 0);
 	ck_assert_uint_eq(rig.fake.nr_out, 3);
+	net_rig_stop(&rig);
+}
+END_TEST
+
+/*
+ * Frame after frame with nothing coming back: after the third notification the device
+ * comes by itself, and asks for no more until it finds nothing new.
+ */
+START_TEST(send_a_stream)
+{
+	const struct drv_seg segs[] = {{RIG_HEAD, NET_HEADER, 0}, {RIG_TX, LEN, 0}};
+	struct virtio_device *vdev;
+	uint8_t frame[LEN];
+	struct net_rig rig;
+	unsigned int i;
+
+	net_rig_start(&rig, BIT(MRG_RXBUF));
+	vdev = virtio_net_device(rig.net);
+	net_rig_frame(&rig, LEN, 0);
+	for (i = 1; i <= 3; i++) {
+		ck_assert_uint_eq(drv_used_flags(&rig.ring[1]), 0);
+		drv_add(&rig.ring[1], segs, 2);
+		drv_wr(&rig.drv, R_NOTIFY, 1);
+		/* Each of them goes at once. */
+		ck_assert_uint_eq(rig.fake.nr_out, i);
+	}
+	ck_assert_uint_eq(rig.soon, 1);
+	ck_assert_uint_eq(drv_used_flags(&rig.ring[1]), 1);
+	/* No exit any more; one that comes all the same buys nothing. */
+	for (i = 0; i < 5; i++)
+		drv_add(&rig.ring[1], segs, 2);
+	drv_wr(&rig.drv, R_NOTIFY, 1);
+	ck_assert_uint_eq(rig.fake.nr_out, 3);
+	virtio_device_run(vdev);
+	ck_assert_uint_eq(rig.fake.nr_out, 8);
+	ck_assert_uint_eq(rig.soon, 2);
+	ck_assert_uint_eq(drv_used_flags(&rig.ring[1]), 1);
+	virtio_device_run(vdev);
+	ck_assert_uint_eq(rig.soon, 2);
+	ck_assert_uint_eq(drv_used_flags(&rig.ring[1]), 0);
+	/* Without room it does not turn without end. */
+	for (i = 0; i < 3; i++) {
+		drv_add(&rig.ring[1], segs, 2);
+		drv_wr(&rig.drv, R_NOTIFY, 1);
+	}
+	ck_assert_uint_eq(rig.soon, 3);
+	rig.fake.no_room = true;
+	drv_add(&rig.ring[1], segs, 2);
+	virtio_device_run(vdev);
+	ck_assert_uint_eq(rig.soon, 3);
+	ck_assert_uint_eq(rig.fake.nr_out, 11);
+	rig.fake.no_room = false;
+	virtio_net_writable(rig.net, 0);
+	ck_assert_uint_eq(rig.fake.nr_out, 12);
+	net_rig_run(&rig);
+	/* Question and answer: never. */
+	net_rig_go(&rig, BIT(MRG_RXBUF));
+	rig.soon = 0;
+	net_rig_make(frame, LEN, 0);
+	for (i = 0; i < 10; i++) {
+		drv_add(&rig.ring[1], segs, 2);
+		drv_wr(&rig.drv, R_NOTIFY, 1);
+		net_rig_buffers(&rig, 0, 1, 200);
+		net_rig_arrives(&rig, 0, frame, LEN);
+	}
+	ck_assert_uint_eq(rig.soon, 0);
 	net_rig_stop(&rig);
 }
 END_TEST
@@ -1093,10 +1165,7 @@ START_TEST(random_traffic)
 			virtio_device_resume(virtio_net_device(rig.net));
 			break;
 		}
-		if (rig.soon) {
-			rig.soon = 0;
-			virtio_device_run(virtio_net_device(rig.net));
-		}
+		net_rig_run(&rig);
 		/* Level triggered. */
 		if (rig.fake.polled[0] && rig.fake.in_head != rig.fake.in_tail)
 			virtio_net_readable(rig.net, 0);
@@ -1167,6 +1236,7 @@ int main(void)
 	tcase_add_test(t, send_offloads);
 	tcase_add_test(t, send_from_elsewhere);
 	tcase_add_test(t, send_waits_for_room);
+	tcase_add_test(t, send_a_stream);
 	tcase_add_test(t, receive);
 	tcase_add_test(t, receive_merged);
 	tcase_add_test(t, receive_waits);

@@ -32,8 +32,9 @@ static uint8_t bytes[NET_HEADER + NET_FRAME_MAX + 4096];
 
 static void settle(void)
 {
-	while (loop_run_once(loop, 20) > 0)
-		;
+	do
+		net_rig_run(&rig);
+	while (loop_run_once(loop, 20) > 0);
 }
 
 static void start(int type)
@@ -226,6 +227,7 @@ static void read_exactly(int fd, void *buf, size_t len)
 		ssize_t n = recv(fd, (char *)buf + done, len - done, MSG_DONTWAIT);
 
 		if (n < 0 && errno == EAGAIN) {
+			net_rig_run(&rig);
 			ck_assert_int_ge(loop_run_once(loop, 1000), 0);
 			continue;
 		}
@@ -694,7 +696,7 @@ START_TEST(passt_closes)
 	const struct net_user_config config = {.mtu = 0};
 	struct error err;
 
-	make_passt(READ_FIRST "exec 3>&-; exec sleep 60");
+	make_passt(READ_FIRST "sleep 0.2; exec 3>&-; exec sleep 60");
 	ck_assert_msg(start_user(&config, &err) == 0, "%s", err.msg);
 	net_rig_go(&rig, BIT(MRG_RXBUF) | BIT(STATUS));
 	until_link_is_down();

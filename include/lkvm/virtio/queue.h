@@ -150,6 +150,23 @@ void virtq_begin(struct virtq *q);
 struct virtq_request *virtq_pop(struct virtq *q);
 
 /**
+ * virtq_waiting() - is there a request? Unlike virtq_pop() this does not ask the driver
+ * to notify where there is none.
+ */
+bool virtq_waiting(struct virtq *q);
+
+/**
+ * virtq_linger() - end the pass as if there were work left: virtq_more() is true
+ *
+ * For a device that expects more in a moment: before virtq_pop() gave NULL, so that the
+ * driver need not notify meanwhile.
+ */
+static inline void virtq_linger(struct virtq *q)
+{
+	q->more = true;
+}
+
+/**
  * virtq_more() - did the last pass end with work left?
  */
 static inline bool virtq_more(const struct virtq *q)

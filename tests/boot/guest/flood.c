@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * flood ADDRESS COUNT [WINDOW]: that many small ICMP echo requests, WINDOW (32) of them
- * on their way at a time, each to be answered. Ten seconds without an answer are the
- * end: then something is stuck, or lost. Prints "COUNT sent, COUNT answered, N ms";
- * status 0 where all were answered.
+ * flood ADDRESS COUNT [WINDOW [SIZE]]: that many ICMP echo requests of SIZE bytes (8),
+ * WINDOW (32) of them on their way at a time, each to be answered. Ten seconds without an answer
+ * are the end: then something is stuck, or lost. Prints "COUNT sent, COUNT answered, N ms"; status
+ * 0 where all were answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define STUCK_MS 10000
+#define SIZE_MAX_BYTES 1472
 
 static uint64_t now_ms(void)
 {
@@ -38,20 +39,24 @@ static uint16_t checksum(const void *bytes, size_t len)
 	return (uint16_t) ~(sum + (sum >> 16));
 }
 
-static int send_one(int fd, unsigned int seq)
+static int send_one(int fd, unsigned int seq, size_t size)
 {
-	struct icmphdr icmp = {.type = ICMP_ECHO};
+	struct {
+		struct icmphdr icmp;
+		uint8_t data[SIZE_MAX_BYTES];
+	} msg = {.icmp = {.type = ICMP_ECHO}};
 
-	icmp.un.echo.id = (uint16_t)getpid();
-	icmp.un.echo.sequence = (uint16_t)seq;
-	icmp.checksum = checksum(&icmp, sizeof(icmp));
-	return send(fd, &icmp, sizeof(icmp), 0) < 0 ? -1 : 0;
+	msg.icmp.un.echo.id = (uint16_t)getpid();
+	msg.icmp.un.echo.sequence = (uint16_t)seq;
+	/* The data are zeroes, which do not count. */
+	msg.icmp.checksum = checksum(&msg.icmp, sizeof(msg.icmp));
+	return send(fd, &msg, size, 0) < 0 ? -1 : 0;
 }
 
 /* Is it an answer to us? */
 static int read_one(int fd)
 {
-	uint8_t buf[256];
+	uint8_t buf[2048];
 	ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 	size_t ip = n > 0 ? (size_t)(buf[0] & 15) * 4 : 0;
 	struct icmphdr icmp;
@@ -66,22 +71,27 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET};
 	unsigned int count, window, sent = 0, answered = 0;
-	int fd, size = 1 << 20;
+	size_t size = sizeof(struct icmphdr);
 	uint64_t begin = now_ms();
+	int fd, room = 1 << 20;
 
 	if (argc < 3 || inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
 		return 2;
 	count = (unsigned int)atoi(argv[2]);
 	window = argc > 3 ? (unsigned int)atoi(argv[3]) : 32;
+	if (argc > 4)
+		size = (size_t)atoi(argv[4]);
+	if (size < sizeof(struct icmphdr) || size > SIZE_MAX_BYTES)
+		return 2;
 	fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		return 2;
 	while (answered < count) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 
 		for (; sent < count && sent - answered < window; sent++)
-			if (send_one(fd, sent)) {
+			if (send_one(fd, sent, size)) {
 				printf("sending: %s\n", strerror(errno));
 				return 1;
 			}
