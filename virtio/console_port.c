@@ -15,7 +15,8 @@
  *   fd=N          by its access mode: read, written, or both
  *
  * The port is connected while there is a stream. End of input ends the connection,
- * after what came before it went to the device.
+ * after what came before it went to the device. A socket's peer may end its own half
+ * alone and still want an answer: then the connection lasts until the peer is gone.
  *
  * Thread and lock: the loop's thread makes and destroys streams; the device's functions
  * come in on any thread with the device's lock held. They touch the stream only while
@@ -30,6 +31,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,10 +110,26 @@ static void on_input(void *opaque, const uint8_t *buf, size_t len)
 		virtio_console_input(p->con, p->index, buf, len);
 }
 
-static void on_eof(void *opaque)
+static void on_peer_gone(void *opaque, uint32_t events)
 {
 	struct console_port *p = opaque;
 
+	(void)events;
+	loop_remove_fd(p->loop, p->in);
+	loop_post(p->loop, &p->hang_up);
+}
+
+/* The stream has descriptors of its own: this one is free to be watched. */
+static void on_eof(void *opaque)
+{
+	struct console_port *p = opaque;
+	struct pollfd pfd = {.fd = p->in};
+	struct stat st;
+
+	if (p->in == p->out && !fstat(p->in, &st) && S_ISSOCK(st.st_mode) &&
+	    poll(&pfd, 1, 0) >= 0 && !(pfd.revents & POLLHUP) &&
+	    !loop_add_fd(p->loop, p->in, 0, on_peer_gone, p))
+		return;
 	loop_post(p->loop, &p->hang_up);
 }
 
@@ -167,6 +185,7 @@ static void on_hang_up(void *opaque)
 	struct console_port *p = opaque;
 
 	virtio_console_connect(p->con, p->index, false);
+	loop_remove_fd(p->loop, p->in);
 	stream_destroy(p->stream);
 	p->stream = NULL;
 	close_ends(p);
@@ -431,6 +450,8 @@ void console_port_close(struct console_port *p)
 	/* The device may be gone already. */
 	p->con = NULL;
 	loop_unpost(p->loop, &p->hang_up);
+	if (p->in >= 0)
+		loop_remove_fd(p->loop, p->in);
 	close_socket(p);
 	if (p->stream && !stream_flush(p->stream, LAST_FLUSH_MS))
 		log_warning(p->log, "nobody reads console port %s: %zu bytes of output are lost",

@@ -179,16 +179,21 @@ static enum ending send_frames(struct virtio_net *net, unsigned int pair, bool l
 void net_transmit(struct virtio_net *net, unsigned int pair)
 {
 	struct net_pair *p = &net->pair[pair];
+	bool lingered = p->lingers;
 
-	if (!p->lingers && ++p->kicks >= KICKS_OF_A_STREAM)
+	if (!lingered && ++p->kicks >= p->reluctance) {
+		p->kicks = 0;
 		p->lingers = true;
+	}
 	switch (send_frames(net, pair, p->lingers)) {
 	case LINGERS:
+		if (lingered)
+			p->reluctance = 0;
 		virtq_linger(virtio_queue(&net->vdev, 2 * pair + 1));
 		break;
 	case ASLEEP:
-		if (p->lingers)
-			p->kicks = 0;
+		if (p->lingers && lingered && p->reluctance < 64)
+			p->reluctance = p->reluctance ? 2 * p->reluctance : 1;
 		p->lingers = false;
 		break;
 	case BLOCKED:
@@ -373,8 +378,6 @@ void net_receive(struct virtio_net *net, unsigned int pair)
 			return;
 		}
 		net->pair[pair].len = 0;
-		if (outcome == DELIVERED)
-			net->pair[pair].kicks = 0;
 		/* The back end is level triggered: it says once more that there are some. */
 		if (outcome == DROPPED && ++drops == DROPS_PER_PASS)
 			break;

@@ -64,7 +64,7 @@ struct net_state {
  */
 struct net_pair {
 	bool readable, polled, turned, lingers;
-	unsigned int kicks;
+	unsigned int kicks, reluctance;
 	const uint8_t *frame;
 	size_t len;
 };

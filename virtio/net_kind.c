@@ -391,12 +391,16 @@ static int open_fds(const struct virtio_world *world, const struct net_words *w,
 
 	if (parse_fds(w->fd, fds, &nr, err))
 		return -1;
-	if (w->queues && w->queues != nr)
-		return fail(err, "'queues=%u' and %u descriptors: one for each is needed",
-			    (unsigned int)w->queues, nr);
+	if (w->queues && w->queues != nr) {
+		fail(err, "'queues=%u' and %u descriptors: one for each is needed",
+		     (unsigned int)w->queues, nr);
+		return -1;
+	}
 	ret = net_tap_adopt(fds, nr, world->loop, world->log, backend, err);
-	if (ret == 1 && nr > 1)
-		return fail(err, "only a tap device can have several descriptors");
+	if (ret == 1 && nr > 1) {
+		fail(err, "only a tap device can have several descriptors");
+		return -1;
+	}
 	if (ret == 1)
 		ret = net_socket_open(fds[0], world->loop, backend, err);
 	if (!ret)

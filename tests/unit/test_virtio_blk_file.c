@@ -390,7 +390,7 @@ START_TEST(words)
 	vdev = disk(&world, "", &err);
 	ck_assert_msg(vdev != NULL, "%s", err.msg);
 	ck_assert_uint_eq(vdev->nr_queues, 3);
-	ck_assert_uint_eq(virtio_queue_max(vdev, 2), 256);
+	ck_assert_uint_eq(virtio_queue_max(vdev, 2), 512);
 	/* It is locked; to show it, that does not matter. */
 	ck_assert_ptr_null(disk(&world, ",aio=none", &err));
 	world.dry_run = true;

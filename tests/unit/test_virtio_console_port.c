@@ -410,8 +410,23 @@ START_TEST(unix_socket)
 	ck_assert_int_eq(message(&rig), OPENED);
 	ck_assert_int_eq(read(one, &byte, 1), -1);
 	ck_assert_int_eq(errno, EAGAIN);
+	/* It ends its half, and has its answer yet. */
+	ck_assert_int_eq(write(one, "last", 4), 4);
+	ck_assert_int_eq(shutdown(one, SHUT_WR), 0);
+	ck_received(&rig, 1, "last");
+	ck_assert_int_eq(message(&rig), -1);
+	transmit(&rig, 1, "answer");
+	ck_reads(one, "answer");
 	close(one);
+	turn(&rig);
+	ck_assert_int_eq(message(&rig), CLOSED);
+	one = dial("sock");
+	turn(&rig);
+	ck_assert_int_eq(message(&rig), OPENED);
+	shutdown(one, SHUT_WR);
+	turn(&rig);
 	stop(&rig);
+	close(one);
 	ck_assert_int_eq(access(path("sock"), F_OK), -1);
 }
 END_TEST
