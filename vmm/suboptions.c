@@ -38,7 +38,7 @@ static const struct suboption *find_row(const struct suboption *rows, const char
 	const char *near;
 	size_t nr = 0;
 
-	for (; rows[nr].name && nr < MAX_ROWS; nr++) {
+	for (; nr < MAX_ROWS && rows[nr].name; nr++) {
 		if (!strcmp(rows[nr].name, name))
 			return &rows[nr];
 		names[nr] = rows[nr].name;
