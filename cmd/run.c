@@ -405,7 +405,7 @@ static size_t add_virtio_rows(struct run_table *t, size_t row)
 {
 	size_t i;
 
-	for (i = 0; virtio_kinds[i] && i < MAX_VIRTIO_ROWS; i++)
+	for (i = 0; i < MAX_VIRTIO_ROWS && virtio_kinds[i]; i++)
 		t->rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
 						      .letter = virtio_kinds[i]->letter,
 						      .arg = virtio_kinds[i]->arg,

@@ -140,11 +140,11 @@ second" ] || fail "$transport: the ports are: $ANSWER"
 	done
 	cmp part back || fail "$transport: other bytes came back"
 	kill $!
-	# The second console, behind the firmware's: a shell there.
-	say 'setsid sh -c "exec sh <>/dev/hvc1 >&0 2>&0" &'
+	# A console on a pty: a shell there.
+	say 'setsid sh -c "exec sh <>/dev/hvc0 >&0 2>&0" &'
 	printf 'echo =from-$((6 * 7))=\n' >"$pty"
 	timeout 20 sed '/^=from-42=/q' <"$pty" | tr -d '\r' | grep -q '^=from-42=$' ||
-		fail "$transport: no shell on the second console"
+		fail "$transport: no shell on the pty"
 	say 'poweroff -f'
 	finish 20
 	status_is 0

@@ -67,6 +67,31 @@ static int read_one(int fd)
 	return icmp.type == ICMP_ECHOREPLY && icmp.un.echo.id == (uint16_t)getpid();
 }
 
+static int bulk(const char *address, int port, unsigned int mib)
+{
+	static const uint8_t zeroes[65536];
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	uint64_t begin = now_ms(), left = (uint64_t)mib << 20;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char c;
+
+	if (inet_pton(AF_INET, address, &to.sin_addr) != 1 ||
+	    connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		return 2;
+	while (left) {
+		ssize_t n = write(fd, zeroes, left < sizeof(zeroes) ? left : sizeof(zeroes));
+
+		if (n <= 0)
+			return 1;
+		left -= (uint64_t)n;
+	}
+	shutdown(fd, SHUT_WR);
+	if (read(fd, &c, 1))
+		return 1;
+	printf("%u MiB sent, %llu ms\n", mib, (unsigned long long)(now_ms() - begin));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET};
@@ -75,6 +100,8 @@ int main(int argc, char **argv)
 	uint64_t begin = now_ms();
 	int fd, room = 1 << 20;
 
+	if (argc == 5 && !strcmp(argv[1], "tcp"))
+		return bulk(argv[2], atoi(argv[3]), (unsigned int)atoi(argv[4]));
 	if (argc < 3 || inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
 		return 2;
 	count = (unsigned int)atoi(argv[2]);
