@@ -53,7 +53,7 @@
 #define FROM NET_MAC
 
 /* Notifications without a frame in the other direction between them: a stream. */
-#define KICKS_OF_A_STREAM 3
+#define KICKS_OF_A_STREAM 2
 
 /* Frames thrown away in one pass; then others have their turn. */
 #define DROPS_PER_PASS 256
@@ -179,21 +179,16 @@ static enum ending send_frames(struct virtio_net *net, unsigned int pair, bool l
 void net_transmit(struct virtio_net *net, unsigned int pair)
 {
 	struct net_pair *p = &net->pair[pair];
-	bool lingered = p->lingers;
 
-	if (!lingered && ++p->kicks >= p->reluctance) {
-		p->kicks = 0;
+	if (!p->lingers && ++p->kicks >= KICKS_OF_A_STREAM)
 		p->lingers = true;
-	}
 	switch (send_frames(net, pair, p->lingers)) {
 	case LINGERS:
-		if (lingered)
-			p->reluctance = 0;
 		virtq_linger(virtio_queue(&net->vdev, 2 * pair + 1));
 		break;
 	case ASLEEP:
-		if (p->lingers && lingered && p->reluctance < 64)
-			p->reluctance = p->reluctance ? 2 * p->reluctance : 1;
+		if (p->lingers)
+			p->kicks = 0;
 		p->lingers = false;
 		break;
 	case BLOCKED:
@@ -378,6 +373,8 @@ void net_receive(struct virtio_net *net, unsigned int pair)
 			return;
 		}
 		net->pair[pair].len = 0;
+		if (outcome == DELIVERED)
+			net->pair[pair].kicks = 0;
 		/* The back end is level triggered: it says once more that there are some. */
 		if (outcome == DROPPED && ++drops == DROPS_PER_PASS)
 			break;
