@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
+# open: single pages of huge ones are not seen to come back to the host
 # hosts: sv57 stable
 # files: virtio
 # time: 900
