@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
+# open: one of 20,000 small packets was lost
 # hosts: sv57 stable
 # files: virtio rootfs
 # lab: --helpers --modules=tun,veth,vhost_net
