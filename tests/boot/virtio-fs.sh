@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
+# open: more lines than one are said when virtiofsd is killed
 # hosts: sv57 stable
 # files: virtio
 # time: 400
