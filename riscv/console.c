@@ -225,7 +225,7 @@ void machine_console_resized(struct arch_vm *a)
 {
 	uint16_t cols, rows;
 
-	if (a->console.virtio && guest_console_size(a->vm->console, &cols, &rows))
+	if (a->console.virtio && a->vm->console && guest_console_size(a->vm->console, &cols, &rows))
 		virtio_console_resize(a->console.virtio, cols, rows);
 }
 
