@@ -131,6 +131,7 @@ second" ] || fail "$transport: the ports are: $ANSWER"
 	[ "$(cat log)" = "$(seq 1000)" ] || fail "$transport: the file has other lines"
 	# 100 KiB to the guest's program, which sends them back.
 	head -c 102400 data >part
+	: >back
 	say 'head -c 102400 </dev/agent >/tmp/part && cat /tmp/part >/dev/agent &'
 	socat -t 60 - UNIX-CONNECT:agent.sock <part >back &
 	tries=300

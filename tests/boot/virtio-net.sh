@@ -8,8 +8,9 @@
 # long: 3000
 #
 # Network devices of a VM that a user without any privilege runs: passt, a tap device served by
-# lkvm, another one served by the kernel's vhost. Addresses by DHCP, names by DNS, files both ways,
-# the cable out and in, passt killed. Then a Debian guest, and iperf3 both ways on each.
+# lkvm, another one served by the kernel's vhost, and one by passt as a vhost-user back end. Addresses
+# by DHCP, names by DNS, files both ways, the cable out and in, many small packets, passt killed. Then
+# a Debian guest, and iperf3 both ways on each.
 #
 # All of it in a network of its own: the scenario's namespace is the host, joined by a veth pair to
 # another namespace, "the net", where servers are.
@@ -182,10 +183,22 @@ pkill_child() { # pkill_child NAME: the VM's child of this name
 	fail "the VM has no child called $1"
 }
 
+# What lkvm started is dead; another one serves over vhost-user.
+vhost_user() {
+	told 10 'ip addr flush dev eth0; ip link set eth0 down; rm /etc/resolv.conf'
+	told 30 'udhcpc -i eth3 -s /bin/dhcp-event -n -q -t 10 >/dev/null 2>&1 && cat /etc/resolv.conf'
+	is 'nameserver 10.8.8.2'
+	told 60 'wget -q -O - http://files.lab:8000/file | sha256sum | cut -c 1-64'
+	is "$(sum www/file)"
+}
+
 small_guest() {
+	serve su nobody -s /bin/sh -c "exec passt --vhost-user -f -s $HOME/passt.sock"
+	until [ -S home/passt.sock ]; do sleep 0.1; done
 	shell 90 --name net -c 2 -m 256 -p "$QUIET lkvm.modules=virtio" \
 		-n user,guest_mac=02:00:00:00:00:08,publish=127.0.0.1:8080:80 \
-		-n tap,tapif=tap0,vhost=off -n tap,tapif=tap1,vhost=on
+		-n tap,tapif=tap0,vhost=off -n tap,tapif=tap1,vhost=on \
+		-n "vhost-user,socket=$HOME/passt.sock"
 	told 10 'cat /sys/class/net/eth0/address'
 	is 02:00:00:00:00:08
 	user_mode
@@ -200,6 +213,7 @@ small_guest() {
 		packets 1 20000
 	fi
 	passt_dies
+	vhost_user
 	say poweroff -f
 	finish 20
 	status_is 0
@@ -210,7 +224,7 @@ small_guest() {
 speed() { # speed SERVER: both ways
 	for way in '' -R; do
 		told 60 "iperf3 -c $1 -t 3 $way -J >/tmp/j; grep -c 'error' /tmp/j; \
-awk '/bits_per_second/ { b = \$2 } END { printf \"%d Mbit/s\", b / 1e6 }' /tmp/j"
+awk '/bits_per_second/ { b = \$2 } END { printf \"%d Mbit/s\\n\", b / 1e6 }' /tmp/j"
 		echo "$ANSWER" | grep -qx 0 || fail "iperf3 $way with $1: $(ask 10 'cat /tmp/j' && echo "$ANSWER")"
 		note "iperf3 $way with $1: $(echo "$ANSWER" | tail -n 1)"
 	done
