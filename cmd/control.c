@@ -14,8 +14,8 @@ struct control_options {
 };
 
 static const struct option_spec rows[] = {
-	{"name", 'n', "NAME", "the VM", NULL, option_set_string,
-	 offsetof(struct control_options, name), false, false},
+	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string,
+	 .offset = offsetof(struct control_options, name)},
 	{.name = NULL},
 };
 

@@ -29,8 +29,8 @@ struct balloon_options {
 };
 
 static const struct option_spec balloon_rows[] = {
-	{"name", 'n', "NAME", "the VM", NULL, option_set_string,
-	 offsetof(struct balloon_options, name), false, false},
+	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string,
+	 .offset = offsetof(struct balloon_options, name)},
 	{.name = NULL},
 };
 

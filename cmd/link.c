@@ -14,8 +14,8 @@ struct link_options {
 };
 
 static const struct option_spec link_rows[] = {
-	{"name", 'n', "NAME", "the VM", NULL, option_set_string,
-	 offsetof(struct link_options, name), false, false},
+	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string,
+	 .offset = offsetof(struct link_options, name)},
 	{.name = NULL},
 };
 

@@ -14,8 +14,8 @@ struct resize_options {
 };
 
 static const struct option_spec resize_rows[] = {
-	{"name", 'n', "NAME", "the VM", NULL, option_set_string,
-	 offsetof(struct resize_options, name), false, false},
+	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string,
+	 .offset = offsetof(struct resize_options, name)},
 	{.name = NULL},
 };
 

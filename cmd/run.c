@@ -100,91 +100,13 @@ static int set_timeout(void *target, const struct option_spec *opt, const char *
 	return 0;
 }
 
-/* One of a few words; the error lists them. */
-static int choose(const char *value, const char *const *words, const char *all, struct error *err)
-{
-	int i;
-
-	for (i = 0; words[i]; i++)
-		if (!strcmp(words[i], value))
-			return i;
-	return fail(err, "must be one of %s", all);
-}
-
-static int set_console(void *target, const struct option_spec *opt, const char *value, bool on,
-		       struct error *err)
-{
-	static const char *const words[] = {"serial", "hv", "virtio", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "serial, virtio, hv", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->vm.console = (enum console_kind)i;
-	return 0;
-}
-
-static int set_irqchip(void *target, const struct option_spec *opt, const char *value, bool on,
-		       struct error *err)
-{
-	static const char *const words[] = {"auto", "plic", "aia", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "auto, plic, aia", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->arch.irqchip = (enum irqchip_choice)i;
-	return 0;
-}
-
-static int set_aia(void *target, const struct option_spec *opt, const char *value, bool on,
-		   struct error *err)
-{
-	static const char *const words[] = {"auto", "emul", "hwaccel", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "auto, emul, hwaccel", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->arch.aia = (enum aia_choice)i;
-	return 0;
-}
-
-static int set_hgatp(void *target, const struct option_spec *opt, const char *value, bool on,
-		     struct error *err)
-{
-	static const char *const words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "auto, host, sv39, sv48, sv57", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->arch.hgatp.choice = (enum hgatp_choice)i;
-	return 0;
-}
-
-static int set_satp(void *target, const struct option_spec *opt, const char *value, bool on,
-		    struct error *err)
-{
-	static const char *const words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "auto, host, sv39, sv48, sv57", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->arch.satp = (enum satp_choice)i;
-	return 0;
-}
+/* In the order of the enums that they stand for. */
+static const char *const console_words[] = {"serial", "hv", "virtio", NULL};
+static const char *const irqchip_words[] = {"auto", "plic", "aia", NULL};
+static const char *const aia_words[] = {"auto", "emul", "hwaccel", NULL};
+static const char *const paging_words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
+static const char *const reset_words[] = {"restart", "exit", NULL};
+static const char *const transport_words[] = {"auto", "mmio", "pci", NULL};
 
 static int set_gpa_bits(void *target, const struct option_spec *opt, const char *value, bool on,
 			struct error *err)
@@ -199,36 +121,6 @@ static int set_gpa_bits(void *target, const struct option_spec *opt, const char 
 	if (bits < 32)
 		return fail(err, "RAM starts at 2 GiB, so 32 bits are the least");
 	o->arch.hgatp.gpa_bits = (unsigned int)bits;
-	return 0;
-}
-
-static int set_on_reboot(void *target, const struct option_spec *opt, const char *value, bool on,
-			 struct error *err)
-{
-	static const char *const words[] = {"restart", "exit", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "restart, exit", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->vm.exit_on_reset = i;
-	return 0;
-}
-
-static int set_transport(void *target, const struct option_spec *opt, const char *value, bool on,
-			 struct error *err)
-{
-	static const char *const words[] = {"auto", "mmio", "pci", NULL};
-	struct run_options *o = target;
-	int i = choose(value, words, "auto, mmio, pci", err);
-
-	(void)opt;
-	(void)on;
-	if (i < 0)
-		return -1;
-	o->vm.transport = (enum transport_choice)i;
 	return 0;
 }
 
@@ -339,54 +231,53 @@ static int set_id(void *target, const struct option_spec *opt, const char *value
 	return 0;
 }
 
-#define STRING(field) option_set_string, offsetof(struct run_options, field)
-#define FLAG(field) option_set_flag, offsetof(struct run_options, field)
+#define STRING(field) .set = option_set_string, .offset = offsetof(struct run_options, field)
+#define FLAG(field) .set = option_set_flag, .offset = offsetof(struct run_options, field)
+#define WORD(field, list)                                                                          \
+	.set = option_set_word, .offset = offsetof(struct run_options, field), .words = (list)
 
 static const struct option_spec run_rows[] = {
 	{"kernel", 'k', "FILE", "Linux Image (also gzip, EFI zboot) or ELF to start", "Guest",
-	 STRING(vm.kernel), false, false},
-	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(vm.initrd), false,
-	 false},
+	 STRING(vm.kernel)},
+	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(vm.initrd)},
 	{"params", 'p', "TEXT", "kernel command line, after lkvm's own words", NULL,
-	 STRING(vm.params), false, false},
+	 STRING(vm.params)},
 	{"firmware", 'f', "FILE", "raw S-mode binary to start at RAM base + 2 MiB", NULL,
-	 STRING(vm.firmware), false, false},
-	{"nodefaults", 0, NULL, "add nothing to the kernel command line", NULL, FLAG(vm.nodefaults),
-	 false, false},
-	{"cpus", 'c', "N", "number of vCPUs (1)", "Machine", set_cpus, 0, false, false},
+	 STRING(vm.firmware)},
+	{"nodefaults", 0, NULL, "add nothing to the kernel command line", NULL,
+	 FLAG(vm.nodefaults)},
+	{"cpus", 'c', "N", "number of vCPUs (1)", "Machine", .set = set_cpus},
 	{"mem", 'm', "SIZE[@GPA]", "RAM in MiB, or with K M G T (512); repeat for more regions",
-	 NULL, set_mem, 0, false, false},
-	{"irqchip", 0, "CHIP", "interrupt chip: auto, plic, aia (auto)", NULL, set_irqchip, 0,
-	 false, false},
-	{"aia", 0, "MODE", "AIA interrupt files: auto, emul, hwaccel (auto)", NULL, set_aia, 0,
-	 false, false},
-	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL, set_hgatp,
-	 0, false, false},
-	{"gpa-bits", 0, "N", "at least N bits of guest physical address", NULL, set_gpa_bits, 0,
-	 false, false},
-	{"satp", 0, "MODE", "the guest's own paging: auto, host, sv39, sv48, sv57", NULL, set_satp,
-	 0, false, false},
+	 NULL, .set = set_mem},
+	{"irqchip", 0, "CHIP", "interrupt chip: auto, plic, aia (auto)", NULL,
+	 WORD(arch.irqchip, irqchip_words)},
+	{"aia", 0, "MODE", "AIA interrupt files: auto, emul, hwaccel (auto)", NULL,
+	 WORD(arch.aia, aia_words)},
+	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL,
+	 WORD(arch.hgatp.choice, paging_words)},
+	{"gpa-bits", 0, "N", "at least N bits of guest physical address", NULL,
+	 .set = set_gpa_bits},
+	{"satp", 0, "MODE", "the guest's own paging: auto, host, sv39, sv48, sv57", NULL,
+	 WORD(arch.satp, paging_words)},
 	{"isa", 0, "LIST", "offer only these extensions, e.g. rv64gc_zba_zbb", NULL,
-	 STRING(arch.isa.list), false, false},
-	{"custom-mvendorid", 0, "N", "mvendorid the guest reads", NULL, set_id, 0, false, false},
-	{"custom-marchid", 0, "N", "marchid the guest reads", NULL, set_id, 1, false, false},
-	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, set_id, 2, false, false},
+	 STRING(arch.isa.list)},
+	{"custom-mvendorid", 0, "N", "mvendorid the guest reads", NULL, .set = set_id},
+	{"custom-marchid", 0, "N", "marchid the guest reads", NULL, .set = set_id, .offset = 1},
+	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, .set = set_id, .offset = 2},
 	{"console", 0, "KIND", "what standard input and output are: serial, virtio, hv", "Devices",
-	 set_console, 0, false, false},
+	 WORD(vm.console, console_words)},
 	{"virtio-transport", 0, "KIND", "what virtio devices sit behind: auto, mmio, pci", NULL,
-	 set_transport, 0, false, false},
-	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", set_name, 0, false,
-	 false},
-	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL, set_timeout,
-	 0, false, false},
+	 WORD(vm.transport, transport_words)},
+	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", .set = set_name},
+	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
+	 .set = set_timeout},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
-	 set_on_reboot, 0, false, false},
+	 WORD(vm.on_reset, reset_words)},
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
-	 STRING(vm.dump_dtb), false, false},
-	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL, FLAG(vm.dry_run),
-	 false, false},
-	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL, set_loglevel, 0,
-	 false, false},
+	 STRING(vm.dump_dtb)},
+	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL, FLAG(vm.dry_run)},
+	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
+	 .set = set_loglevel},
 };
 
 /* Rows of virtio devices come behind this one. */

@@ -256,6 +256,26 @@ int option_set_uint(void *target, const struct option_spec *opt, const char *val
 	return 0;
 }
 
+int option_set_word(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	char all[160] = "";
+	size_t len = 0;
+	unsigned int i;
+
+	(void)on;
+	for (i = 0; opt->words[i]; i++) {
+		if (!strcmp(opt->words[i], value)) {
+			*(unsigned int *)((char *)target + opt->offset) = i;
+			return 0;
+		}
+		if (len < sizeof(all))
+			len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", i ? ", " : "",
+						opt->words[i]);
+	}
+	return fail(err, "must be one of %s", all);
+}
+
 /* Parsing. */
 
 /* "-h, --help", which every command has. */

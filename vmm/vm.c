@@ -228,7 +228,7 @@ static void carry_out_verdict(void *opaque)
 		if (guest_console_panicked(vm->console)) {
 			log_error(vm->log, "the guest's kernel panicked");
 			verdict = VM_DIED;
-		} else if (!vm->cfg->exit_on_reset) {
+		} else if (vm->cfg->on_reset == RESET_RESTART) {
 			log_debug(vm->log, "the guest resets");
 			pthread_mutex_lock(&vm->lock);
 			vm->verdict = VM_ALIVE;

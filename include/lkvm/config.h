@@ -31,6 +31,12 @@ enum console_kind {
 	CONSOLE_VIRTIO, /* hvc0; its device is the first of @virtio */
 };
 
+/* What a guest's reset does. */
+enum reset_choice {
+	RESET_RESTART,
+	RESET_EXIT, /* the VM ends */
+};
+
 /* Virtio devices of one VM. */
 #define VM_MAX_VIRTIO 64
 
@@ -63,7 +69,7 @@ enum transport_choice {
  * @virtio, @nr_virtio: virtio devices, in the order asked for
  * @transport: what they sit behind
  * @timeout_s: end the VM after this many seconds; 0: never
- * @exit_on_reset: a guest's reset ends the VM instead of restarting it
+ * @on_reset: whether a guest's reset ends the VM or restarts it
  * @dump_dtb: file that receives the device tree, or NULL
  * @dry_run: settle everything, print it, start nothing
  * @arch: the architecture's part
@@ -82,7 +88,7 @@ struct vm_config {
 	size_t nr_virtio;
 	enum transport_choice transport;
 	unsigned int timeout_s;
-	bool exit_on_reset;
+	enum reset_choice on_reset;
 	const char *dump_dtb;
 	bool dry_run;
 	const struct arch_config *arch;

@@ -44,6 +44,7 @@ typedef int (*option_set_fn)(void *target, const struct option_spec *opt, const 
  * @offset: for the common setters below: where in the target
  * @negatable: "--no-NAME" is understood (flags only)
  * @hidden: understood, not listed in short help (aliases)
+ * @words: what the value may be, where that is one of a few words; ended by NULL
  */
 struct option_spec {
 	const char *name;
@@ -55,6 +56,7 @@ struct option_spec {
 	size_t offset;
 	bool negatable;
 	bool hidden;
+	const char *const *words;
 };
 
 /* Common setters. The field at @offset is named after the arrow. */
@@ -64,6 +66,8 @@ int option_set_string(void *target, const struct option_spec *opt, const char *v
 		      struct error *err); /* -> const char *, points into argv */
 int option_set_uint(void *target, const struct option_spec *opt, const char *value, bool on,
 		    struct error *err); /* -> unsigned int, decimal or 0x */
+int option_set_word(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err); /* -> enum or unsigned int: which of @words */
 
 /**
  * struct option_table - a command's options

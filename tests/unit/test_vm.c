@@ -306,7 +306,7 @@ END_TEST
 START_TEST(exit_on_reset)
 {
 	rig.host->programs[0] = reset;
-	rig.cfg.exit_on_reset = true;
+	rig.cfg.on_reset = RESET_EXIT;
 	rig_create(&rig);
 	ck_assert_int_eq(run_it(), VM_RESET);
 	ck_assert_uint_eq(rig.vm->resets, 0);
