@@ -134,13 +134,20 @@ soak:
 lint:
 	tests/check lint
 
-# libFuzzer is clang's.
-$(O)/fuzz/%: tests/fuzz/%.c $(CORE) $(O)/flags
+# libFuzzer is clang's; what is fuzzed is compiled for it once.
+FUZZ_FLAGS := -Werror=incompatible-pointer-types -Werror=int-conversion -g -O1 \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -pthread
+FUZZ_CORE := $(CORE:%.c=$(O)/fuzz-obj/%.o)
+
+$(O)/fuzz-obj/%.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)clang $(ALL_CPPFLAGS) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+$(O)/fuzz/%: $(O)/fuzz-obj/tests/fuzz/%.o $(FUZZ_CORE)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)clang $(ALL_CPPFLAGS) $(WARN) -Werror=incompatible-pointer-types -Werror=int-conversion \
-		-g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -pthread \
-		-o $@ $< $(CORE) $(LIBS)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 fuzz: $(FUZZ_BIN)
 
@@ -156,4 +163,5 @@ clean:
 
 include guest/guests.mk
 
+-include $(FUZZ_CORE:.o=.d) $(FUZZERS:%.c=$(O)/fuzz-obj/%.d)
 -include $(CORE_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(TESTS:%.c=$(O)/obj/%.d)

@@ -23,10 +23,14 @@
 
 static struct loop *loop;
 
+/* How many callbacks ran in this test. */
+static unsigned int order;
+
 static void setup(void)
 {
 	struct error err;
 
+	order = 0;
 	loop = loop_create(&err);
 	ck_assert_ptr_nonnull(loop);
 }
@@ -46,8 +50,6 @@ struct probe {
 	void (*then)(struct probe *);
 	void *arg;
 };
-
-static unsigned int order;
 
 static void count(void *opaque)
 {
