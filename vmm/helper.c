@@ -18,7 +18,9 @@
  * Watching. A pidfd becomes readable when the process ends: no SIGCHLD. The process is
  * our child and not yet waited for when it is taken, so its number can't be another's. The pipe is
  * read a piece at a time, so a helper that prints without end takes its turn in the loop like
- * everybody else. A line that is longer than LINE_MAX_BYTES is cut into several.
+ * everybody else. A line that is longer than LINE_MAX_BYTES is cut into several. Where it ended by
+ * itself, its last lines say why, and are errors; where a signal ended it they are what it said
+ * before, about something else.
  *
  * Ending. PR_SET_PDEATHSIG kills it when our thread ends; a parent that died before
  * that was set is noticed by its number. Nothing of it is part of a VM's saved state.
@@ -251,12 +253,19 @@ static int reap(struct helper *h)
 	return status;
 }
 
-static void say_last_lines(struct helper *h)
+/* Could it say why it ends? Signals but that of abort(3) come from elsewhere, without warning. */
+static bool ended_by_itself(int status)
 {
+	return !WIFSIGNALED(status) || WTERMSIG(status) == SIGABRT;
+}
+
+static void say_last_lines(struct helper *h, int status)
+{
+	enum log_level level = ended_by_itself(status) ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
 	unsigned int i = h->nr_last > LAST_LINES ? h->nr_last - LAST_LINES : 0;
 
 	for (; i < h->nr_last; i++)
-		log_error(h->log, "%s: %s", h->what, h->last[i % LAST_LINES]);
+		log_message(h->log, level, "%s: %s", h->what, h->last[i % LAST_LINES]);
 }
 
 static void process_ended(void *opaque, uint32_t events)
@@ -265,7 +274,7 @@ static void process_ended(void *opaque, uint32_t events)
 	int status = reap(h);
 
 	(void)events;
-	say_last_lines(h);
+	say_last_lines(h, status);
 	if (h->died)
 		h->died(h->opaque, status);
 }

@@ -32,7 +32,8 @@ struct helper;
  *           NULL
  * @fds, @nr_fds: descriptors it is given as 3, 4, …; they stay the caller's. Its
  *                standard input is /dev/null; what it prints is logged line by line
- *                at debug level, and the last lines at error level when it dies
+ *                at debug level, and the last lines again when it dies: at error level, or at
+ *                info level where a signal from elsewhere ended it
  * @died: it ended without being asked to (loop's thread); @status as from waitpid(2).
  *        Says so to the user in the words of its owner (helper_status()), who knows
  *        what it means. May call helper_stop(). NULL is allowed.

@@ -320,7 +320,9 @@ START_TEST(descriptors)
 	fds[1] = fds[0];
 	ck_assert_int_gt(overlaps, 2);
 	h = start_fds("i=3; while [ $i -lt 19 ]; do echo $i >/proc/$$/fd/$i; i=$((i + 1)); done;"
-		      "readlink /proc/$$/fd/0; ls /proc/$$/fd | sort -n | tr '\n' ' '",
+		      "readlink /proc/$$/fd/0; i=0; while [ $i -lt 128 ]; do "
+		      /* Not by ls: a pipe to it would be one more. */
+		      "[ ! -e /proc/$$/fd/$i ] || printf '%s ' $i; i=$((i + 1)); done",
 		      fds, HELPER_MAX_FDS);
 	ck_assert_msg(h != NULL, "%s", err.msg);
 	until_dead();
@@ -392,6 +394,20 @@ START_TEST(last_words)
 	ck_assert_str_eq(next_line(), "Error: sh: no newline\n");
 	ck_assert_str_eq(next_line(), "");
 	ck_assert_str_eq(helper_status(death.status, text), "ended with status 3");
+}
+END_TEST
+
+/* Who is killed did not say why, whatever it said before; who calls abort(3) may have. */
+START_TEST(last_words_of_the_killed)
+{
+	atomic_store(&out.level, LOG_LEVEL_INFO);
+	run("echo all is well; kill -KILL $$");
+	ck_assert_str_eq(next_line(), "Info: sh: all is well\n");
+	ck_assert_str_eq(next_line(), "");
+	memset(&death, 0, sizeof(death));
+	run("echo this is wrong; kill -ABRT $$");
+	ck_assert_str_eq(next_line(), "Error: sh: this is wrong\n");
+	ck_assert_str_eq(next_line(), "");
 }
 END_TEST
 
@@ -626,6 +642,7 @@ int main(void)
 	tcase_add_test(t, signals);
 	tcase_add_test(t, session);
 	tcase_add_test(t, last_words);
+	tcase_add_test(t, last_words_of_the_killed);
 	tcase_add_test(t, long_lines);
 	tcase_add_test(t, flood);
 	tcase_add_test(t, closes_its_output);
