@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -466,33 +467,36 @@ START_TEST(call_storm)
 }
 END_TEST
 
+struct storm {
+	struct vu_rig rig;
+	atomic_bool over;
+};
+
 /* Its configuration changes while it is being read, without end. */
 static void *change_again(void *opaque)
 {
-	struct vu_rig *rig = opaque;
+	struct storm *storm = opaque;
 	unsigned int i;
 
 	for (i = 0; i < 3000; i++)
-		fake_vu_ask(&rig->fake, 2, 1, NULL, 0, 0);
+		fake_vu_ask(&storm->rig.fake, 2, 1, NULL, 0, 0);
+	atomic_store(&storm->over, true);
 	return NULL;
 }
 
 START_TEST(config_storm)
 {
-	struct vu_rig rig;
+	struct storm storm = {.over = false};
 	pthread_t thread;
-	unsigned int i;
-	uint64_t start = now_ns();
 
-	vu_rig_start(&rig);
-	ck_assert_int_eq(pthread_create(&thread, NULL, change_again, &rig), 0);
-	for (i = 0; i < 100; i++)
-		loop_run_once(rig.loop, 1);
+	vu_rig_start(&storm.rig);
+	ck_assert_int_eq(pthread_create(&thread, NULL, change_again, &storm), 0);
+	/* Well or dead, but it comes to an end: its messages are taken as they come. */
+	while (!atomic_load(&storm.over))
+		loop_run_once(storm.rig.loop, 1);
 	pthread_join(thread, NULL);
-	vu_rig_turn(&rig, 5);
-	/* Well or dead, but in time. */
-	ck_assert_uint_lt(now_ns() - start, 20 * NSEC_PER_SEC);
-	vu_rig_stop(&rig);
+	vu_rig_turn(&storm.rig, 5);
+	vu_rig_stop(&storm.rig);
 }
 END_TEST
 
