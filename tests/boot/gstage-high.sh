@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57
 # files: own guests
-# time: 240
+# time: 480
 #
 # RAM where fewer bits do not reach, beyond 2^41 and beyond 2^50: the modes that hold it run it, the
 # others refuse and name the address, and a guest finds every word of both regions its own. Then
