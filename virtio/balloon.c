@@ -2,19 +2,31 @@
 /*
  * The memory balloon: virtio 1.2 and 1.3, section 5.5, without free page hinting.
  *
- * Inflating. A request lists page numbers of 4 KiB each. Those that are RAM go back to
- * the host and read as zeroes from then on; others are counted, and told in the log. A
- * list of any length is worked through in passes of PASS_PAGES, the rest of it waiting
- * in the ring (virtq_put_back()), so that no list holds a thread for long. Neighbours
- * are given back together: numbers are sorted, CHUNK at a time.
+ * Inflating and deflating. A request lists page numbers of 4 KiB each. A list of any
+ * length is worked through in passes of PASS_PAGES, the rest of it waiting in the ring
+ * (virtq_put_back()), so that no list holds a thread for long. Numbers are sorted, CHUNK
+ * at a time. What is no RAM is counted, and told in the log.
  *
- * Deflating asks nothing of us: memory appears where the guest touches it. MUST_TELL_HOST
- * is not offered for that reason. DEFLATE_ON_OOM is, and is the driver's affair alone.
+ * Memory goes back to the host, and reads as zeroes from then on, by blocks
+ * (memory_block()). Where a block is a page, at once, neighbours together. Where it is
+ * larger, a part of it would split a huge page, win nothing until the rest follows, and
+ * cost the guest a large mapping: there the pages are recorded (balloon_pages.h), and the
+ * block goes when the last of it comes in. A page that is taken out leaves the record;
+ * memory appears where the guest touches it.
  *
- * No record is kept of what the balloon holds. A page given twice, or taken out without
- * having been in, changes nothing; `actual` is what the driver says of itself, for show.
+ * This needs MUST_TELL_HOST: a driver that uses a page before we heard that it took it
+ * out would lose what it wrote when the block is given back. A driver without it has
+ * whole blocks given back only where one request names all of their pages.
  *
- * Free pages come as buffers to be written, and go back to the host whole pages only. A
+ * The record is not saved: the device is loaded with an empty one. Blocks that went back
+ * before stay away; those of which a part is in the balloon are kept until all of it came
+ * in anew. A reset empties the record too. Either way nothing is given back that the
+ * driver did not name since.
+ *
+ * `actual` is what the driver says of itself, for show. DEFLATE_ON_OOM is the driver's
+ * affair alone.
+ *
+ * Free pages come as buffers to be written, and whole blocks inside one go back. A
  * driver that told a poison value other than 0 expects to find it there again
  * (PAGE_POISON), and its pages are left alone. With FREE_PAGE_HINT not offered the
  * specification's queue 3 is nobody's; Linux before 6.11 counts queues without gaps and
@@ -30,6 +42,7 @@
 #include "lkvm/virtio/balloon.h"
 
 #include "lkvm/options.h"
+#include "lkvm/virtio/balloon_pages.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -40,6 +53,7 @@
 #define BALLOON_ID 5
 #define BALLOON_QUEUE_MAX 128
 
+#define F_MUST_TELL_HOST 0
 #define F_STATS_VQ 1
 #define F_DEFLATE_ON_OOM 2
 #define F_PAGE_POISON 4
@@ -76,6 +90,7 @@ struct virtio_balloon {
 	struct balloon_state {
 		uint32_t target, actual, poison;
 	} state;
+	struct balloon_pages pages; /* in the balloon, in blocks that are larger */
 	struct balloon_stats stats;
 	bool held;	     /* the driver's buffer for statistics waits in the ring */
 	bool ask;	     /* give it back */
@@ -88,7 +103,7 @@ static struct virtio_balloon *to_balloon(struct virtio_device *vdev)
 	return container_of(vdev, struct virtio_balloon, vdev);
 }
 
-/* --- inflating ------------------------------------------------------------------ */
+/* --- inflating and deflating ------------------------------------------------------ */
 
 static int compare(const void *a, const void *b)
 {
@@ -122,59 +137,107 @@ static unsigned int give_back(struct virtio_balloon *b, uint32_t first, unsigned
 	return ret == -EINVAL;
 }
 
-/* Return: how many of @pages were no RAM. */
-static unsigned int give_back_list(struct virtio_balloon *b, uint32_t *pages, size_t nr)
+/* A page of a block that is larger. */
+static void record(struct virtio_balloon *b, gpa_t gpa, uint64_t block)
+{
+	int ret = balloon_pages_add(&b->pages, gpa);
+
+	if (ret < 0)
+		virtio_complain(&b->vdev, "no memory to record what is in the balloon");
+	else if (ret)
+		discard(b, align_down(gpa, block), block);
+}
+
+/* Return: how many of @pages, which are sorted, were no RAM. */
+static unsigned int inflate_pages(struct virtio_balloon *b, const uint32_t *pages, size_t nr)
 {
 	unsigned int run, bad = 0;
 	size_t i;
 
-	for (i = 0; i < nr; i++)
-		pages[i] = le32toh(pages[i]);
-	qsort(pages, nr, sizeof(*pages), compare);
 	for (i = 0; i < nr; i += run) {
+		gpa_t gpa = (gpa_t)pages[i] << PAGE_SHIFT;
+		uint64_t block = memory_block(b->vdev.mem, gpa);
+
 		run = 1;
-		while (i + run < nr && pages[i + run] == pages[i] + run)
+		if (block > PAGE) {
+			record(b, gpa, block);
+			continue;
+		}
+		while (i + run < nr && pages[i + run] == pages[i] + run &&
+		       memory_block(b->vdev.mem, (gpa_t)pages[i + run] << PAGE_SHIFT) <= PAGE)
 			run++;
 		bad += give_back(b, pages[i], run);
 	}
 	return bad;
 }
 
-static void inflate(struct virtio_balloon *b)
+/* They need not have been in the balloon, nor be RAM. */
+static unsigned int deflate_pages(struct virtio_balloon *b, const uint32_t *pages, size_t nr)
 {
-	struct virtq *q = virtio_queue(&b->vdev, QUEUE_INFLATE);
-	size_t left = PASS_PAGES, nr;
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		balloon_pages_remove(&b->pages, (gpa_t)pages[i] << PAGE_SHIFT);
+	return 0;
+}
+
+/**
+ * struct way - what is done with the lists of a queue
+ * @pages: with numbers that are sorted; returns how many were no RAM
+ */
+struct way {
+	unsigned int queue;
+	unsigned int (*pages)(struct virtio_balloon *b, const uint32_t *pages, size_t nr);
+};
+
+static const struct way inflate = {QUEUE_INFLATE, inflate_pages};
+static const struct way deflate = {QUEUE_DEFLATE, deflate_pages};
+
+/* Up to *@left numbers. Return: how many were no RAM. */
+static unsigned int take_numbers(struct virtio_balloon *b, const struct way *way,
+				 struct virtq_cursor *c, size_t *left)
+{
+	uint32_t pages[CHUNK];
+	unsigned int bad = 0;
+	size_t i, nr;
+
+	while (*left && c->left >= sizeof(*pages)) {
+		nr = virtq_read(c, pages, min_u64(min_u64(*left, CHUNK), c->left / 4) * 4) /
+		     sizeof(*pages);
+		for (i = 0; i < nr; i++)
+			pages[i] = le32toh(pages[i]);
+		qsort(pages, nr, sizeof(*pages), compare);
+		bad += way->pages(b, pages, nr);
+		*left -= nr;
+	}
+	return bad;
+}
+
+static void take_lists(struct virtio_balloon *b, const struct way *way)
+{
+	struct virtq *q = virtio_queue(&b->vdev, way->queue);
+	size_t left = PASS_PAGES;
 	struct virtq_request *req;
 
 	while ((req = virtq_pop(q))) {
 		struct virtq_cursor c = virtq_reader(req);
-		uint32_t pages[CHUNK], bad = 0;
+		unsigned int bad;
 
 		virtq_skip(&c, req->done);
-		while (left && c.left >= sizeof(*pages)) {
-			nr = virtq_read(&c, pages, min_u64(min_u64(left, CHUNK), c.left / 4) * 4) /
-			     sizeof(*pages);
-			bad += give_back_list(b, pages, nr);
-			left -= nr;
-		}
+		bad = take_numbers(b, way, &c, &left);
 		if (bad)
 			virtio_complain(&b->vdev, "%u pages that the driver gave are no RAM", bad);
-		if (c.left >= sizeof(*pages)) {
+		if (c.left >= sizeof(uint32_t)) {
 			virtq_put_back(q, req, c.pos, true);
 			return;
 		}
 		if (c.left)
 			virtio_complain(&b->vdev, "a list of pages ends within a number");
+		/* From here on it may use them without a word. */
+		if (!virtio_has(&b->vdev, F_MUST_TELL_HOST))
+			balloon_pages_clear(&b->pages);
 		virtio_complete(&b->vdev, req);
 	}
-}
-
-static void deflate(struct virtio_balloon *b)
-{
-	struct virtq_request *req;
-
-	while ((req = virtq_pop(virtio_queue(&b->vdev, QUEUE_DEFLATE))))
-		virtio_complete(&b->vdev, req);
 }
 
 /* --- free pages ------------------------------------------------------------------- */
@@ -188,11 +251,11 @@ static void report(struct virtio_balloon *b, unsigned int index)
 		unsigned int i;
 
 		for (i = req->nr_readable; !keep && i < req->nr_readable + req->nr_writable; i++) {
-			gpa_t start = align_up(virtq_gpa(req, i), PAGE);
-			gpa_t end = align_down(virtq_gpa(req, i) + req->iov[i].iov_len, PAGE);
+			gpa_t gpa = virtq_gpa(req, i);
+			uint64_t len = req->iov[i].iov_len;
 
-			if (start < end)
-				discard(b, start, end - start);
+			if (memory_whole_blocks(b->vdev.mem, &gpa, &len) && len)
+				discard(b, gpa, len);
 		}
 		virtio_complete(&b->vdev, req);
 	}
@@ -403,10 +466,10 @@ static void balloon_notify(struct virtio_device *vdev, unsigned int index)
 
 	switch (index) {
 	case QUEUE_INFLATE:
-		inflate(b);
+		take_lists(b, &inflate);
 		break;
 	case QUEUE_DEFLATE:
-		deflate(b);
+		take_lists(b, &deflate);
 		break;
 	case QUEUE_STATS:
 		if (virtio_has(vdev, F_STATS_VQ))
@@ -433,6 +496,7 @@ static void balloon_reset(struct virtio_device *vdev)
 	b->state.poison = 0;
 	b->held = false;
 	b->ask = false;
+	balloon_pages_clear(&b->pages);
 	memset(&b->stats, 0, sizeof(b->stats));
 }
 
@@ -440,6 +504,9 @@ static void balloon_transfer(struct virtio_device *vdev, struct xfer *x, void *s
 {
 	struct balloon_state *s = state;
 
+	/* Of another guest, or another moment; with an empty record nothing goes wrong. */
+	if (x->loading)
+		balloon_pages_clear(&to_balloon(vdev)->pages);
 	xfer_u32(x, &s->target);
 	xfer_u32(x, &s->actual);
 	xfer_u32(x, &s->poison);
@@ -452,6 +519,7 @@ static void balloon_destroy(struct virtio_device *vdev)
 	struct virtio_balloon *b = to_balloon(vdev);
 
 	virtio_device_fini(vdev);
+	balloon_pages_clear(&b->pages);
 	if (b->env->destroy)
 		b->env->destroy(b->opaque);
 	free(b);
@@ -482,9 +550,11 @@ struct virtio_balloon *virtio_balloon_create(const char *name, struct guest_memo
 		return NULL;
 	b->env = env;
 	b->opaque = opaque;
+	b->pages.mem = mem;
 	if (virtio_device_init(&b->vdev, &balloon_ops, name, mem, log,
-			       VIRTIO_BIT(F_STATS_VQ) | VIRTIO_BIT(F_DEFLATE_ON_OOM) |
-				       VIRTIO_BIT(F_PAGE_POISON) | VIRTIO_BIT(F_REPORTING),
+			       VIRTIO_BIT(F_MUST_TELL_HOST) | VIRTIO_BIT(F_STATS_VQ) |
+				       VIRTIO_BIT(F_DEFLATE_ON_OOM) | VIRTIO_BIT(F_PAGE_POISON) |
+				       VIRTIO_BIT(F_REPORTING),
 			       NR_QUEUES, BALLOON_QUEUE_MAX, 0, &b->state)) {
 		free(b);
 		return NULL;

@@ -20,7 +20,8 @@
  *   INDIRECT without the feature, inside a table, or together with NEXT
  *   an indirect table that is empty, no multiple of 16 bytes, longer than a next
  *   index reaches, or not inside one region of RAM
- *   a buffer not inside one region of RAM; readable after writable; 2^32 bytes
+ *   a buffer not inside one region of RAM (or of a file that is guest memory, and for
+ *   writing only where that is no read-only one); readable after writable; 2^32 bytes
  *
  * Work is bounded: a pass takes at most as many requests as the queue has entries,
  * each of at most as many descriptors. No more requests than entries exist, and
@@ -88,9 +89,9 @@ static bool overlap(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)
 int virtq_find_rings(struct virtq *q, const struct virtq_layout *l, uint64_t desc_len,
 		     uint64_t avail_len, uint64_t used_len, struct error *err)
 {
-	const void *desc = memory_for_read(q->mem, l->desc, desc_len);
-	const void *avail = memory_for_read(q->mem, l->avail, avail_len);
-	const void *used = memory_for_read(q->mem, l->used, used_len);
+	const void *desc = memory_for_ring(q->mem, l->desc, desc_len);
+	const void *avail = memory_for_ring(q->mem, l->avail, avail_len);
+	const void *used = memory_for_ring(q->mem, l->used, used_len);
 
 	if (!desc || !avail || !used)
 		return fail(err, "its %s at 0x%llx is not inside RAM",
@@ -212,7 +213,7 @@ const uint8_t *virtq_indirect_table(struct virtq *q, struct desc d, const char *
 		*why = "an indirect descriptor has a next one";
 	else if (!d.len || d.len % DESC_SIZE || d.len / DESC_SIZE > INDIRECT_MAX)
 		*why = "an indirect table has a bad length";
-	else if ((table = memory_for_read(q->mem, d.addr, d.len)))
+	else if ((table = memory_for_ring(q->mem, d.addr, d.len)))
 		return table;
 	else
 		*why = "an indirect table is not inside RAM";

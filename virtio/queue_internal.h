@@ -114,6 +114,8 @@ static inline const char *virtq_add_buffer(struct virtq *q, struct virtq_request
 	hva = memory_for_read(q->mem, d->addr, d->len);
 	if (!hva)
 		return "a buffer is not inside RAM";
+	if (writable && !memory_may_write(q->mem, d->addr, d->len))
+		return "a buffer to be written is in a read-only file";
 	if (nr == req->max && !virtq_grow(req))
 		return "the host has no memory for a request";
 	req->iov[nr].iov_base = (void *)(uintptr_t)hva;

@@ -162,7 +162,8 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
 		return NULL;
 	}
 	/* Best effort: without huge pages everything works, only slower. */
-	madvise(region.hva, (size_t)size, MADV_HUGEPAGE);
+	if (!madvise(region.hva, (size_t)size, MADV_HUGEPAGE))
+		region.huge = align % HUGE_PAGE == 0 && memory_may_be_huge(region.fd);
 	madvise(region.hva, (size_t)size, MADV_DONTDUMP);
 	return insert(mem, &region);
 }
@@ -183,10 +184,8 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
 	start = (uintptr_t)region.map + GUARD;
 	start += (gpa - start) & (align - 1);
 	region.hva = (void *)start;
-	/* A device that writes where the guest may not must not end us either. */
-	if (mmap(region.hva, (size_t)size, PROT_READ | PROT_WRITE,
-		 (read_only ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED | MAP_NORESERVE, fd,
-		 0) == MAP_FAILED) {
+	if (mmap(region.hva, (size_t)size, PROT_READ | (read_only ? 0 : PROT_WRITE),
+		 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
 		fail_errno(err, errno, "cannot map %s of a file",
 			   format_size(text, sizeof(text), size));
 		munmap(region.map, region.map_size);
@@ -294,11 +293,18 @@ const void *memory_look_up(const struct guest_memory *mem, gpa_t gpa, uint64_t l
 	return region ? region_ptr(region, gpa) : NULL;
 }
 
+const void *memory_for_ring(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *region = memory_find(mem, gpa, len);
+
+	return region && !region->file ? region_ptr(region, gpa) : NULL;
+}
+
 void *memory_for_write(struct guest_memory *mem, gpa_t gpa, uint64_t len)
 {
 	const struct memory_region *region = memory_find(mem, gpa, len);
 
-	if (!region)
+	if (!region || region->read_only)
 		return NULL;
 	mark_dirty(region, gpa, len);
 	return region_ptr(region, gpa);

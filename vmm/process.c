@@ -7,9 +7,10 @@
  * has no other way to find anything, and because a process has one table of
  * dispositions and one terminal however many VMs live in it.
  *
- * What a handler may do: store one byte (kick), or put the terminal back by
- * tcsetattr(2), which POSIX counts among the async-signal-safe functions. The
- * saved terminal is published by an atomic flag after all of it was written.
+ * What a handler may do: store one byte (kick), put the terminal back by
+ * tcsetattr(2) or say a word by write(2), which POSIX counts among the
+ * async-signal-safe functions. The saved terminal is published by an atomic flag after
+ * all of it was written.
  *
  * Signals that end a process by a bug or by default: the handler restores the
  * terminal, puts back the disposition that process_init() found (the default, or
@@ -93,11 +94,15 @@ static void tty_put_back(void)
 
 static void on_last_signal(int sig, siginfo_t *info, void *context)
 {
+	static const char lost[] = "Error: a file that is mapped became shorter, or the disk "
+				   "beneath it is full or broken\n";
 	int saved_errno = errno;
 	bool again = false;
 
 	(void)context;
 	tty_put_back();
+	if (sig == SIGBUS && info->si_code == BUS_ADRERR)
+		(void)!write(STDERR_FILENO, lost, sizeof(lost) - 1);
 	for (size_t i = 0; i < ARRAY_SIZE(last_signals); i++) {
 		if (last_signals[i] != sig)
 			continue;

@@ -38,7 +38,8 @@
  * @fd: the file that backs it, from offset 0; -1 for anonymous memory
  * @slot: number of its memslot
  * @file: somebody's file and no RAM: neither cleared by a reset nor told as memory
- * @read_only: the guest may not write it; what the VMM writes stays in this process
+ * @read_only: neither the guest nor lkvm may write it
+ * @huge: the host may have pages of 2 MiB behind it, which the G-stage maps whole
  * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
  */
 struct memory_region {
@@ -47,7 +48,7 @@ struct memory_region {
 	void *hva;
 	int fd;
 	uint32_t slot;
-	bool file, read_only;
+	bool file, read_only, huge;
 	_Atomic uint64_t *dirty;
 	/* private: the reservation around @hva */
 	void *map;
@@ -88,8 +89,9 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
  * @fd: stays the caller's; must live as long as the region
  * @read_only: nothing ever reaches the file
  *
- * A file that gets shorter under us ends this process by SIGBUS where it touches what is
- * gone. Otherwise as memory_add().
+ * A file that gets shorter under us raises SIGBUS where lkvm itself touches what is gone
+ * (system calls given such memory fail with EFAULT). So nothing that lkvm follows on its
+ * own, as rings, may lie there: see memory_for_ring(). Otherwise as memory_add().
  */
 struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint64_t size,
 				      uint64_t align, int fd, bool read_only, struct error *err);
@@ -114,6 +116,32 @@ int memory_forget(struct guest_memory *mem, struct error *err);
  * Return: 0, or -errno (-EINVAL: not such a range).
  */
 int memory_discard(struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
+ * memory_block() - RAM at @gpa: how large is the aligned piece that may be mapped as one?
+ *
+ * memory_discard() of a part of that would have the host split its page, and the G-stage
+ * mapping with it: KVM of Linux 7.2 warns in the host's log then. (any thread)
+ *
+ * Return: 2 MiB where the whole of such a block lies inside a region with huge pages,
+ * else 4 KiB; 0 where there is no RAM.
+ */
+uint64_t memory_block(const struct guest_memory *mem, gpa_t gpa);
+
+/**
+ * memory_whole_blocks() - cut [*@gpa, *@gpa + *@len), inside one region, to whole blocks
+ *
+ * Both are multiples of 4 KiB then; *@len 0: no block lies inside. (any thread)
+ *
+ * Return: true; false where it is no RAM.
+ */
+bool memory_whole_blocks(const struct guest_memory *mem, gpa_t *gpa, uint64_t *len);
+
+/**
+ * memory_may_be_huge() - does the host's policy let RAM have huge pages?
+ * @fd: as that of struct memory_region
+ */
+bool memory_may_be_huge(int fd);
 
 /**
  * memory_find() - the region that holds all of [gpa, gpa + len), or NULL
@@ -144,7 +172,26 @@ static inline const void *memory_for_read(const struct guest_memory *mem, gpa_t 
 }
 
 /**
- * memory_for_write() - the same for writing; the range counts as dirty from now
+ * memory_for_ring() - the same, where it is RAM and not a file's
+ */
+const void *memory_for_ring(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
+
+/**
+ * memory_may_write() - does [gpa, gpa + len) lie in one region that may be written?
+ */
+static inline bool memory_may_write(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *r = &mem->regions[0];
+	uint64_t offset = gpa - r->gpa;
+
+	if (offset >= r->size || len > r->size - offset)
+		r = memory_find(mem, gpa, len);
+	return r && !r->read_only;
+}
+
+/**
+ * memory_for_write() - as memory_for_read(), for writing; the range counts as dirty from
+ * now. NULL too where it may not be written.
  */
 void *memory_for_write(struct guest_memory *mem, gpa_t gpa, uint64_t len);
 

@@ -6,8 +6,11 @@
  *
  * The guest's own rings may go into the balloon: they read as zeroes then, and so be it.
  *
+ * A third bank of RAM has huge pages, between two halves of a block that have none.
+ *
  * Besides what the sanitizers see: whole pages of RAM are given back and nothing else,
- * one pass stays within its bound, and a device that was reset takes a page.
+ * and huge ones as wholes; one pass stays within its bound, and a device that was reset
+ * takes a page.
  */
 #include "virtio_guest.h"
 
@@ -19,6 +22,10 @@
 #define QUEUES 5
 #define PASS 256 /* numbers of a list that one pass looks at */
 
+#define BLOCK (2 * MIB)
+#define HUGE_RAM (RAM + 0x10000000)
+#define HUGE_SIZE (2 * BLOCK)
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct rig {
@@ -28,6 +35,12 @@ struct rig {
 	unsigned int discards; /* of one step */
 };
 
+/* May what is given back begin or end here? */
+static bool whole(gpa_t at)
+{
+	return at % BLOCK == 0 || at < HUGE_RAM || at > HUGE_RAM + HUGE_SIZE;
+}
+
 static int on_discard(void *opaque, gpa_t gpa, uint64_t len)
 {
 	struct rig *rig = opaque;
@@ -35,6 +48,8 @@ static int on_discard(void *opaque, gpa_t gpa, uint64_t len)
 
 	rig->discards++;
 	need(len && gpa % 4096 == 0 && len % 4096 == 0);
+	if (gpa >= HUGE_RAM - MIB)
+		need(whole(gpa) && whole(gpa + len));
 	if (rig->refuse)
 		return -ENOMEM;
 	ret = memory_discard(&rig->g.mem, gpa, len);
@@ -63,13 +78,21 @@ static const struct virtio_balloon_env env = {
 /* A list of numbers near something. */
 static void send_pages(struct rig *rig, struct input *in, unsigned int q)
 {
-	static const uint32_t places[] = {(uint32_t)(RAM >> 12), (uint32_t)(RAM_END >> 12) - 4,
-					  (uint32_t)((RAM + BANK) >> 12) - 4, 0, UINT32_MAX - 8};
+	static const uint32_t places[] = {(uint32_t)(RAM >> 12),
+					  (uint32_t)(RAM_END >> 12) - 4,
+					  (uint32_t)((RAM + BANK) >> 12) - 4,
+					  0,
+					  UINT32_MAX - 8,
+					  (uint32_t)(HUGE_RAM >> 12),
+					  (uint32_t)(HUGE_RAM >> 12) - 8,
+					  (uint32_t)((HUGE_RAM + HUGE_SIZE) >> 12) - 8};
 	uint64_t how = take(in, 1), i;
-	uint32_t nr = (uint32_t)take(in, 1) % 40, page = places[how % 5];
+	uint32_t nr = (uint32_t)take(in, 1), page = places[how % 8] - 1;
 
+	/* Hundreds of neighbours, or some that lie anywhere near. */
+	nr = how & 0x40 ? 3 * nr : nr % 40;
 	for (i = 0; i < nr; i++) {
-		page = how & 0x40 ? page + 1 : places[how % 5] + (uint32_t)take(in, 1) % 16;
+		page = how & 0x40 ? page + 1 : places[how % 8] + (uint32_t)take(in, 1) % 16;
 		memcpy(ram(&rig->g, DATA + 4 * i, 4), &page, 4);
 	}
 	guest_chain(&rig->g, in, q, DATA, how & 0x80 ? (uint32_t)take(in, 2) % 0x8000 : 4 * nr, 0);
@@ -85,11 +108,12 @@ static void step(struct rig *rig, struct input *in)
 	struct error err;
 	unsigned int i;
 	uint32_t id, len;
+	gpa_t at;
 
 	rig->discards = 0;
 	switch (op & 15) {
 	case 0:
-		guest_go(g, op & 0x80 ? take(in, 5) : (op >> 4 & 7) << 3 | 6);
+		guest_go(g, op & 0x80 ? take(in, 5) : (op >> 4 & 7) << 3 | 7);
 		break;
 	case 1:
 	case 2:
@@ -108,9 +132,13 @@ static void step(struct rig *rig, struct input *in)
 			guest_chain(g, in, 2, DATA, op & 0x80 ? 0x8000 : len, 0);
 		break;
 	case 5: /* free pages */
+		at = take(in, 2);
+		len = (uint32_t)take(in, 2);
 		if (guest_free(g, 3 + (op >> 7)))
-			guest_chain(g, in, 3 + (op >> 7), RAM_END - 0x8000 + take(in, 2) % 0x7000,
-				    (uint32_t)take(in, 2) % 0x1000 * 8, op & 0x40 ? 0 : WRITE);
+			guest_chain(g, in, 3 + (op >> 7),
+				    op & 0x20 ? HUGE_RAM - MIB + at * 64
+					      : RAM_END - 0x8000 + at % 0x7000,
+				    op & 0x20 ? len * 64 : len % 0x1000 * 8, op & 0x40 ? 0 : WRITE);
 		break;
 	case 6:
 		virtio_balloon_set_target(rig->balloon, take(in, 3), &err);
@@ -166,10 +194,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t id, len;
 
 	guest_memory_init(&rig.g);
+	need(memory_add(&rig.g.mem, HUGE_RAM - MIB, HUGE_SIZE + 2 * MIB, BLOCK, NULL));
+	rig.g.mem.regions[2].huge = true;
 	rig.balloon = virtio_balloon_create("balloon0", &rig.g.mem, NULL, &env, &rig);
 	need(rig.balloon != NULL);
 	guest_plug(&rig.g, virtio_balloon_device(rig.balloon), QUEUES);
-	guest_go(&rig.g, 0x26);
+	guest_go(&rig.g, 0x27);
 	while (in.size)
 		step(&rig, &in);
 	/* Whatever happened, a driver that starts afresh is served. */

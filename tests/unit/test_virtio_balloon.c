@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The balloon: what goes back to the host, page by page, and what does not (C15); the
- * statistics' queue (C16); free pages; a user's commands; a host that refuses; save and
- * load in the middle of a list.
+ * The balloon: what goes back to the host, page by page or by larger blocks, and what
+ * does not (C15); the statistics' queue (C16); free pages; a user's commands; a host that refuses;
+ * save and load in the middle of a list.
  */
 #include "unit.h"
 #include "virtio_driver.h"
@@ -22,6 +22,13 @@
 #define PAGE 4096
 #define PFN(gpa) ((uint32_t)((gpa) >> 12))
 
+/* Where RAM has huge pages: one block of them, and another that it touches. */
+#define BLOCK (2 * MIB)
+#define BLOCK_PAGES 512
+#define FIRST (DRV_RAM + DRV_BANK)
+#define SECOND (FIRST + BLOCK)
+
+#define F_TELL UINT64_C(1)
 #define F_STATS UINT64_C(2)
 #define F_OOM UINT64_C(4)
 #define F_POISON UINT64_C(16)
@@ -118,6 +125,21 @@ static void start(struct rig *rig, uint64_t features)
 	go(rig, features);
 }
 
+static void fill(struct rig *rig, gpa_t at, uint64_t len)
+{
+	memset(drv_ptr(&rig->mem, at, len), 0x5a, len);
+}
+
+static void start_huge(struct rig *rig, uint64_t features)
+{
+	size_t i;
+
+	start(rig, features);
+	for (i = 0; i < rig->mem.nr; i++)
+		rig->mem.regions[i].huge = true;
+	fill(rig, FIRST, 2 * BLOCK);
+}
+
 static void stop(struct rig *rig)
 {
 	virtio_mmio_device(rig->mmio)->ops->destroy(virtio_mmio_device(rig->mmio));
@@ -149,11 +171,6 @@ static void run(struct rig *rig)
 	}
 }
 
-static void fill(struct rig *rig, gpa_t at, uint64_t len)
-{
-	memset(drv_ptr(&rig->mem, at, len), 0x5a, len);
-}
-
 /* Does the page read as zeroes, or as it was? */
 static bool gone(struct rig *rig, gpa_t at)
 {
@@ -178,7 +195,7 @@ START_TEST(features_and_config)
 	struct rig rig;
 
 	start(&rig, ALL);
-	ck_assert_uint_eq(drv_features(&rig.drv) & 0xff, ALL | F_POISON);
+	ck_assert_uint_eq(drv_features(&rig.drv) & 0xff, ALL | F_POISON | F_TELL);
 	drv_wr(&rig.drv, R_QUEUE_SEL, NR_QUEUES);
 	ck_assert_uint_eq(drv_rd(&rig.drv, R_QUEUE_NUM_MAX), 0);
 	/* Only `actual` can be written; by pieces too. */
@@ -361,6 +378,190 @@ START_TEST(host_refuses)
 	ck_assert_uint_eq(used(&rig, 4), 1);
 	ck_assert(!gone(&rig, DATA + 8 * PAGE));
 	ck_assert_uint_eq(rig.discards, 2);
+	stop(&rig);
+}
+END_TEST
+
+/* --- by larger blocks --------------------------------------------------------- */
+
+/* A list of @nr pages from @at on, worked through to its end. */
+static void list(struct rig *rig, unsigned int queue, gpa_t at, unsigned int nr)
+{
+	uint32_t pages[2 * BLOCK_PAGES];
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		pages[i] = PFN(at) + i;
+	send(rig, queue, pages, nr * 4);
+	run(rig);
+	ck_assert_uint_eq(used(rig, queue), 1);
+}
+
+static unsigned int gone_of(struct rig *rig, gpa_t at, unsigned int nr)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr; i++)
+		n += gone(rig, at + i * PAGE);
+	return n;
+}
+
+START_TEST(blocks)
+{
+	struct rig rig;
+
+	start_huge(&rig, ALL | F_TELL);
+	/* All but one, some of them twice: nothing to give back yet. */
+	list(&rig, 0, FIRST, 300);
+	list(&rig, 0, FIRST + 200 * PAGE, 311);
+	list(&rig, 0, SECOND, 1);
+	ck_assert_uint_eq(rig.discards, 0);
+	ck_assert_uint_eq(gone_of(&rig, FIRST, 2 * BLOCK_PAGES), 0);
+	/* The last one: all of them, at once. */
+	list(&rig, 0, SECOND - PAGE, 1);
+	ck_assert_uint_eq(rig.discards, 1);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	ck_assert_uint_eq(gone_of(&rig, FIRST, BLOCK_PAGES), BLOCK_PAGES);
+	ck_assert(!gone(&rig, SECOND));
+	/* What is in the balloon can't be given twice. */
+	list(&rig, 0, FIRST, BLOCK_PAGES);
+	ck_assert_uint_eq(rig.discards, 1);
+	/* A page that was taken out is the guest's, whatever comes in beside it. */
+	list(&rig, 1, FIRST + 7 * PAGE, 2);
+	fill(&rig, FIRST + 7 * PAGE, 2 * PAGE);
+	list(&rig, 0, FIRST, 7);
+	list(&rig, 0, FIRST + 8 * PAGE, 504);
+	ck_assert_uint_eq(gone_of(&rig, FIRST, BLOCK_PAGES), BLOCK_PAGES - 2);
+	list(&rig, 0, FIRST + 7 * PAGE, 1);
+	ck_assert_uint_eq(rig.discards, 2);
+	ck_assert_uint_eq(gone_of(&rig, FIRST, BLOCK_PAGES), BLOCK_PAGES);
+	/* Out, without having been in; and in again, where both blocks fill in one list. */
+	list(&rig, 1, FIRST, 2 * BLOCK_PAGES);
+	fill(&rig, FIRST, 2 * BLOCK);
+	list(&rig, 0, FIRST, 2 * BLOCK_PAGES);
+	ck_assert_uint_eq(rig.discards, 4);
+	ck_assert_uint_eq(gone_of(&rig, FIRST, 2 * BLOCK_PAGES), 2 * BLOCK_PAGES);
+	stop(&rig);
+}
+END_TEST
+
+/* C15: what is no RAM changes nothing of what is recorded beside it. */
+START_TEST(blocks_and_nonsense)
+{
+	const uint32_t wild[] = {0,	     UINT32_MAX, PFN(DRV_RAM_END), PFN(DRV_RAM) - 1,
+				 PFN(FIRST), PFN(FIRST), UINT32_MAX};
+	struct rig rig;
+
+	start_huge(&rig, ALL | F_TELL);
+	send(&rig, 1, wild, sizeof(wild));
+	send(&rig, 0, wild, sizeof(wild));
+	send(&rig, 1, wild, sizeof(wild));
+	send(&rig, 0, wild, sizeof(wild));
+	send(&rig, 0, wild, 7);
+	ck_assert_uint_eq(used(&rig, 0), 3);
+	ck_assert_uint_eq(used(&rig, 1), 2);
+	ck_assert_uint_eq(rig.pages, 0);
+	/* Beyond the end of RAM, and over the seam of two regions. */
+	list(&rig, 0, DRV_RAM_END - 2 * PAGE, 10);
+	list(&rig, 0, FIRST - 2 * PAGE, 513);
+	ck_assert_uint_eq(rig.pages, 0);
+	list(&rig, 0, FIRST + 511 * PAGE, 1);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	/* A host that refuses is asked again when the block is full again. */
+	rig.answer = -ENOMEM;
+	list(&rig, 0, SECOND, BLOCK_PAGES);
+	rig.answer = 0;
+	list(&rig, 0, SECOND, BLOCK_PAGES);
+	ck_assert_uint_eq(gone_of(&rig, SECOND, BLOCK_PAGES), 0);
+	list(&rig, 1, SECOND, 1);
+	list(&rig, 0, SECOND, 1);
+	ck_assert_uint_eq(gone_of(&rig, SECOND, BLOCK_PAGES), BLOCK_PAGES);
+	ck_assert_uint_eq(drv_rd(&rig.drv, R_STATUS) & ST_NEEDS_RESET, 0);
+	stop(&rig);
+}
+END_TEST
+
+/* A region that begins and ends within a block: single pages there. */
+START_TEST(block_edges)
+{
+	const gpa_t at = 0x90001000, whole = 0x90200000, end = at + 5 * MIB;
+	struct rig rig;
+
+	memset(&rig, 0, sizeof(rig));
+	drv_memory(&rig.mem);
+	ck_assert_ptr_nonnull(memory_add(&rig.mem, at, 5 * MIB, 4096, NULL));
+	rig.mem.regions[2].huge = true;
+	make(&rig);
+	go(&rig, ALL | F_TELL);
+	list(&rig, 0, at, 1);
+	list(&rig, 0, end - PAGE, 2);
+	ck_assert_uint_eq(rig.pages, 2);
+	list(&rig, 0, whole - PAGE, 2);
+	ck_assert_uint_eq(rig.pages, 3);
+	list(&rig, 0, whole + PAGE, BLOCK_PAGES);
+	ck_assert_uint_eq(rig.pages, 4 + BLOCK_PAGES);
+	list(&rig, 0, whole + BLOCK, BLOCK_PAGES);
+	ck_assert_uint_eq(rig.pages, 4 + BLOCK_PAGES + 256 + 1);
+	stop(&rig);
+}
+END_TEST
+
+/* A driver that need not tell before it takes pages out may have done so. */
+START_TEST(blocks_untold)
+{
+	struct rig rig;
+
+	start_huge(&rig, ALL);
+	list(&rig, 0, FIRST, 256);
+	list(&rig, 0, FIRST + 256 * PAGE, 256);
+	ck_assert_uint_eq(rig.pages, 0);
+	list(&rig, 0, FIRST, BLOCK_PAGES);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	stop(&rig);
+}
+END_TEST
+
+START_TEST(blocks_and_resets)
+{
+	struct rig rig;
+
+	start_huge(&rig, ALL | F_TELL);
+	list(&rig, 0, FIRST, BLOCK_PAGES - 1);
+	go(&rig, ALL | F_TELL);
+	list(&rig, 0, SECOND - PAGE, 1);
+	ck_assert_uint_eq(rig.pages, 0);
+	list(&rig, 0, FIRST, BLOCK_PAGES);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	stop(&rig);
+}
+END_TEST
+
+START_TEST(report_blocks)
+{
+	const struct drv_seg segs[] = {/* Less than one, a half and one and a half, one. */
+				       {FIRST, BLOCK - PAGE, DRV_WRITE},
+				       {FIRST - MIB, MIB, DRV_WRITE},
+				       {FIRST + MIB, 3 * MIB - 1, DRV_WRITE},
+				       {SECOND, BLOCK, DRV_WRITE}};
+	struct rig rig;
+
+	start_huge(&rig, ALL | F_TELL);
+	fill(&rig, DRV_RAM + 2 * MIB, 2 * MIB);
+	drv_add(&rig.ring[4], segs, 3);
+	drv_wr(&rig.drv, R_NOTIFY, 4);
+	ck_assert_uint_eq(used(&rig, 4), 1);
+	ck_assert_uint_eq(rig.discards, 0);
+	drv_add(&rig.ring[4], segs + 3, 1);
+	drv_wr(&rig.drv, R_NOTIFY, 4);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	ck_assert(!gone(&rig, SECOND - PAGE));
+	ck_assert(gone(&rig, SECOND));
+	/* What was in the balloon is in it still. */
+	list(&rig, 0, SECOND, BLOCK_PAGES - 1);
+	drv_add(&rig.ring[4], segs + 3, 1);
+	drv_wr(&rig.drv, R_NOTIFY, 4);
+	list(&rig, 0, SECOND + BLOCK - PAGE, 1);
+	ck_assert_uint_eq(rig.discards, 3);
 	stop(&rig);
 }
 END_TEST
@@ -660,6 +861,55 @@ START_TEST(save_and_load)
 }
 END_TEST
 
+/* What is in the balloon is not saved: nothing is given back that was not named since. */
+START_TEST(blocks_loaded)
+{
+	struct drv_ring rings[NR_QUEUES];
+	static uint8_t ram[64 * KIB];
+	struct virtio_mmio *old;
+	struct device *dev;
+	struct rig rig;
+	struct xfer x;
+
+	start_huge(&rig, ALL | F_TELL);
+	list(&rig, 0, FIRST, BLOCK_PAGES - 1);
+	save(&rig, &x);
+	memcpy(ram, drv_ptr(&rig.mem, RINGS, sizeof(ram)), sizeof(ram));
+	memcpy(rings, rig.ring, sizeof(rings));
+	dev = virtio_mmio_device(rig.mmio);
+	dev->ops->resume(dev);
+	/* To be saved changes nothing. */
+	list(&rig, 0, SECOND - PAGE, 1);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	list(&rig, 0, SECOND, BLOCK_PAGES - 1);
+	dev->ops->quiesce(dev);
+	/* Back to that moment, in the same device: the guest took them out since. */
+	memcpy(drv_ptr(&rig.mem, RINGS, sizeof(ram)), ram, sizeof(ram));
+	memcpy(rig.ring, rings, sizeof(rings));
+	ck_assert_int_eq(load(&rig, x.buf, x.len), 0);
+	dev->ops->resume(dev);
+	fill(&rig, SECOND, BLOCK);
+	list(&rig, 0, SECOND + BLOCK - PAGE, 1);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	dev->ops->quiesce(dev);
+	xfer_free(&x);
+	/* And in another. */
+	save(&rig, &x);
+	old = rig.mmio;
+	make(&rig);
+	ck_assert_int_eq(load(&rig, x.buf, x.len), 0);
+	dev = virtio_mmio_device(rig.mmio);
+	dev->ops->resume(dev);
+	list(&rig, 0, SECOND, BLOCK_PAGES - 1);
+	ck_assert_uint_eq(rig.pages, BLOCK_PAGES);
+	list(&rig, 0, SECOND + BLOCK - PAGE, 1);
+	ck_assert_uint_eq(rig.pages, 2 * BLOCK_PAGES);
+	xfer_free(&x);
+	stop(&rig);
+	virtio_mmio_device(old)->ops->destroy(virtio_mmio_device(old));
+}
+END_TEST
+
 /* --- two threads -------------------------------------------------------------- */
 
 #define RACE_LISTS 300
@@ -720,6 +970,13 @@ int main(void)
 	tcase_add_test(t, pages_that_are_none);
 	tcase_add_test(t, endless_list);
 	tcase_add_test(t, host_refuses);
+	tcase_add_test(t, blocks);
+	tcase_add_test(t, blocks_and_nonsense);
+	tcase_add_test(t, block_edges);
+	tcase_add_test(t, blocks_untold);
+	tcase_add_test(t, blocks_and_resets);
+	tcase_add_test(t, report_blocks);
+	tcase_add_test(t, blocks_loaded);
 	tcase_add_test(t, reporting);
 	tcase_add_test(t, poison);
 	tcase_add_test(t, statistics);
