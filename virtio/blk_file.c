@@ -398,7 +398,7 @@ static int open_image(const struct blk_file_config *c, bool direct, bool exclusi
 	return fail_errno(err, errno, "cannot open %s", c->path);
 }
 
-static int take_lock(int fd, const struct blk_file_config *c, struct log *log, struct error *err)
+int blk_file_lock(int fd, const struct blk_file_config *c, struct log *log, struct error *err)
 {
 	/* From the first to the last byte, wherever that will be. */
 	struct flock lock = {.l_type = c->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
@@ -465,7 +465,7 @@ static int look_at(struct blk_file *file, const struct blk_file_config *c, bool 
 	if (!size || size % VIRTIO_BLK_SECTOR)
 		return fail(err, "%s has %lld bytes: a disk has whole sectors of %d, at least one",
 			    c->path, (long long)size, VIRTIO_BLK_SECTOR);
-	if (lock && take_lock(file->fd, c, log, err))
+	if (lock && blk_file_lock(file->fd, c, log, err))
 		return -1;
 	if (file->direct) {
 		find_alignment(file);

@@ -102,6 +102,15 @@ int blk_file_open(const struct blk_file_config *config, bool lock, struct log *l
 		  struct blk_backend *backend, struct error *err);
 
 /**
+ * blk_file_lock() - the lock of @lock above, for whoever opens an image itself
+ * @fd: open as @config says; the lock goes with it
+ *
+ * Return: 0, also with a line in @log where the file system knows no locks; or -1 with
+ * @err set: it is in use.
+ */
+int blk_file_lock(int fd, const struct blk_file_config *config, struct log *log, struct error *err);
+
+/**
  * struct virtio_blk_config - how a disk shall be
  * @serial: up to 20 bytes, without control characters; NULL: none
  * @queues: 1 to VIRTIO_BLK_MAX_QUEUES; @queue_max: entries of each, a power of two
