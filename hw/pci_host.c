@@ -18,8 +18,8 @@
  * 64-bit address does no harm, and a loaded state finds the same table. A window reads
  * as all ones where no BAR is.
  *
- * (A device that wants to know where its BAR lies, for an ioeventfd or a mapping of its
- * own, is to be told in build_map().)
+ * A device that wants to know where its BAR lies (for a doorbell in KVM) is told of every
+ * change: first all that went, then all that came, so that two may change places.
  *
  * Interrupts. The pin of a function drives line (slot + pin - 1) modulo 4, and a line
  * is the OR of its pins that the command register does not cut off.
@@ -194,23 +194,66 @@ static void map_bar(struct pci_host *host, struct pci_function *fn, unsigned int
 	memmove(&host->map[i + 1], &host->map[i], (host->nr_mapped - i) * sizeof(m));
 	host->map[i] = m;
 	host->nr_mapped++;
+	fn->bars[bar].will = true;
+	fn->bars[bar].next = m.base;
 }
 
-static void build_map(struct pci_host *host)
+static bool moves(const struct pci_bar *b)
+{
+	return b->here != b->will || (b->here && b->at != b->next);
+}
+
+static void tell_gone(struct pci_host *host, struct pci_function *fn, unsigned int bar)
+{
+	struct pci_bar *b = &fn->bars[bar];
+
+	(void)host;
+	if (!b->here || !moves(b))
+		return;
+	b->here = false;
+	if (fn->ops->moved)
+		fn->ops->moved(fn, bar, false, b->at);
+}
+
+static void tell_come(struct pci_host *host, struct pci_function *fn, unsigned int bar)
+{
+	struct pci_bar *b = &fn->bars[bar];
+
+	(void)host;
+	if (!b->will || !moves(b))
+		return;
+	b->here = true;
+	b->at = b->next;
+	if (fn->ops->moved)
+		fn->ops->moved(fn, bar, true, b->at);
+}
+
+static void for_each_bar(struct pci_host *host,
+			 void (*act)(struct pci_host *host, struct pci_function *fn,
+				     unsigned int bar))
 {
 	unsigned int devfn, bar;
 
-	host->nr_mapped = 0;
 	for (devfn = 0; devfn < PCI_MAX_FUNCTIONS; devfn++)
 		for (bar = 0; host->functions[devfn] && bar < PCI_BARS; bar++)
-			map_bar(host, host->functions[devfn], bar);
+			act(host, host->functions[devfn], bar);
+}
+
+static void forget_bar(struct pci_host *host, struct pci_function *fn, unsigned int bar)
+{
+	(void)host;
+	fn->bars[bar].will = false;
 }
 
 /* When it returns nobody is inside a BAR any more that answers no longer. */
 void pci_host_remap(struct pci_host *host)
 {
 	pthread_rwlock_wrlock(&host->map_lock);
-	build_map(host);
+	host->nr_mapped = 0;
+	for_each_bar(host, forget_bar);
+	for_each_bar(host, map_bar);
+	for_each_bar(host, tell_gone);
+	for_each_bar(host, tell_come);
 	pthread_rwlock_unlock(&host->map_lock);
 }
 
@@ -377,8 +420,9 @@ void pci_detach(struct pci_function *fn)
 		return;
 	pci_intx(fn, false);
 	pci_host_lock(host);
-	host->functions[fn->devfn] = NULL;
+	fn->config[PCI_COMMAND] &= (uint8_t)~PCI_COMMAND_MEMORY;
 	pci_host_remap(host);
+	host->functions[fn->devfn] = NULL;
 	fn->host = NULL;
 	pci_host_unlock(host);
 }

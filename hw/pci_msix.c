@@ -13,6 +13,11 @@
  * messages): that is logged, the vector stays pending, and the next event or change
  * tries again. Without a sink a message that could be sent is gone.
  *
+ * An eventfd of somebody else's (vhost, a vhost-user back end) can stand for a vector's
+ * events. It is attached to the vector's route as long as there is one, so the sink may
+ * send without a thread of lkvm's; while the vector is masked the device's own reader
+ * finds the event in the eventfd and tells it here, where it becomes pending.
+ *
  * The table is read and written by 4 or 8 aligned bytes, as the specification says
  * software must. Address bits 1:0 and all of vector control but bit 0 read as 0.
  *
@@ -45,6 +50,18 @@ static void power_on(struct msix_entry *entries, unsigned int nr)
 		entries[nr] = (struct msix_entry){.masked = true};
 }
 
+static void free_arrays(struct pci_msix *msix)
+{
+	free(msix->entries);
+	free(msix->handles);
+	free(msix->sources);
+	free(msix->counts);
+	msix->entries = NULL;
+	msix->handles = NULL;
+	msix->sources = NULL;
+	msix->counts = NULL;
+}
+
 int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
 		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log)
 {
@@ -55,16 +72,17 @@ int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int n
 		return -EINVAL;
 	msix->entries = calloc(nr, sizeof(*msix->entries));
 	msix->handles = calloc(nr, sizeof(*msix->handles));
-	if (!msix->entries || !msix->handles || pthread_mutex_init(&msix->lock, NULL)) {
-		free(msix->entries);
-		free(msix->handles);
+	msix->sources = calloc(nr, sizeof(*msix->sources));
+	msix->counts = calloc(nr, sizeof(*msix->counts));
+	if (!msix->entries || !msix->handles || !msix->sources || !msix->counts ||
+	    pthread_mutex_init(&msix->lock, NULL)) {
+		free_arrays(msix);
 		return -ENOMEM;
 	}
 	msix->cap = pci_add_capability(fn, PCI_CAP_ID_MSIX, CAP_SIZE);
 	if (!msix->cap) {
 		pthread_mutex_destroy(&msix->lock);
-		free(msix->entries);
-		free(msix->handles);
+		free_arrays(msix);
 		return -ENOSPC;
 	}
 	pci_put(fn, msix->cap + CAP_CONTROL, nr - 1, 2);
@@ -76,29 +94,68 @@ int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int n
 	msix->sink = sink;
 	msix->log = log;
 	power_on(msix->entries, nr);
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		msix->handles[i] = MSI_NONE;
+		msix->sources[i].fd = -1;
+	}
 	return 0;
 }
 
 /* --- one vector ---------------------------------------------------------------- */
 
+/* Attach or detach eventfd @fd, where the vector has a route and the sink can do that. */
+static void connect_fd(struct pci_msix *msix, unsigned int vector, int fd, bool on)
+{
+	if (fd < 0 || vector >= msix->nr || msix->handles[vector] == MSI_NONE ||
+	    !msix->sink->ops->attach)
+		return;
+	if (on)
+		msix->sink->ops->attach(msix->sink, msix->handles[vector], fd);
+	else
+		msix->sink->ops->detach(msix->sink, msix->handles[vector], fd);
+	msix->changed = true;
+}
+
+static void connect_all(struct pci_msix *msix, unsigned int vector, bool on)
+{
+	unsigned int i;
+
+	for (i = 0; i < msix->nr; i++)
+		if (msix->sources[i].vector == vector)
+			connect_fd(msix, vector, msix->sources[i].fd, on);
+}
+
 static void release(struct pci_msix *msix, unsigned int vector)
 {
 	if (msix->handles[vector] == MSI_NONE)
 		return;
+	connect_all(msix, vector, false);
 	msix->sink->ops->release(msix->sink, msix->handles[vector]);
 	msix->handles[vector] = MSI_NONE;
+}
+
+/* All changes by one call, and unlock. */
+static void leave(struct pci_msix *msix)
+{
+	if (msix->changed && msix->sink && msix->sink->ops->commit)
+		msix->sink->ops->commit(msix->sink);
+	msix->changed = false;
+	pthread_mutex_unlock(&msix->lock);
 }
 
 /* Give the sink the entry's message; false: it does not take it. */
 static bool route(struct pci_msix *msix, unsigned int vector)
 {
 	const struct msix_entry *e = &msix->entries[vector];
+	bool had = msix->handles[vector] != MSI_NONE;
 	int ret = msix->sink->ops->update(msix->sink, &msix->handles[vector], e->address, e->data);
 
-	if (!ret)
+	if (!ret) {
+		if (!had)
+			connect_all(msix, vector, true);
+		msix->changed = true;
 		return true;
+	}
 	/* Not to where the message went before. */
 	release(msix, vector);
 	if (msix->log)
@@ -129,8 +186,10 @@ static void settle(struct pci_msix *msix, unsigned int vector, bool fresh)
 	if (msix->sink) {
 		if ((fresh || msix->handles[vector] == MSI_NONE) && !route(msix, vector))
 			return;
-		if (e->pending)
+		if (e->pending) {
 			msix->sink->ops->trigger(msix->sink, msix->handles[vector]);
+			msix->counts[vector].sent++;
+		}
 	}
 	e->pending = false;
 }
@@ -151,10 +210,40 @@ void pci_msix_fire(struct pci_msix *msix, unsigned int vector)
 {
 	pthread_mutex_lock(&msix->lock);
 	if (msix->enabled) {
+		msix->counts[vector].fired++;
 		msix->entries[vector].pending = true;
 		settle(msix, vector, false);
 	}
+	leave(msix);
+}
+
+void pci_msix_bind(struct pci_msix *msix, unsigned int source, unsigned int vector, int fd)
+{
+	struct msix_source *s = &msix->sources[source];
+
+	pthread_mutex_lock(&msix->lock);
+	if (s->fd != fd || s->vector != vector) {
+		connect_fd(msix, s->vector, s->fd, false);
+		*s = (struct msix_source){fd, vector};
+		connect_fd(msix, vector, fd, true);
+	}
+	leave(msix);
+}
+
+struct msix_count pci_msix_count(struct pci_msix *msix, unsigned int vector, bool *may_send,
+				 bool *by_fd)
+{
+	struct msix_count count;
+	unsigned int i;
+
+	*by_fd = false;
+	pthread_mutex_lock(&msix->lock);
+	count = msix->counts[vector];
+	*may_send = can_send(msix, &msix->entries[vector]);
+	for (i = 0; i < msix->nr; i++)
+		*by_fd |= msix->sources[i].fd >= 0 && msix->sources[i].vector == vector;
 	pthread_mutex_unlock(&msix->lock);
+	return count;
 }
 
 bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config)
@@ -175,7 +264,7 @@ bool pci_msix_config(struct pci_msix *msix)
 		msix->master = master;
 		settle_all(msix);
 	}
-	pthread_mutex_unlock(&msix->lock);
+	leave(msix);
 	return enabled;
 }
 
@@ -248,7 +337,7 @@ void pci_msix_table_write(struct pci_msix *msix, uint64_t offset, uint64_t value
 	for (i = 0; i < size; i += 4)
 		write_word(e, offset % PCI_MSIX_ENTRY + i, (uint32_t)(value >> 8 * i));
 	settle(msix, vector, e->address != old.address || e->data != old.data);
-	pthread_mutex_unlock(&msix->lock);
+	leave(msix);
 }
 
 uint64_t pci_msix_pba_read(struct pci_msix *msix, uint64_t offset, unsigned int size)
@@ -279,10 +368,7 @@ void pci_msix_fini(struct pci_msix *msix)
 {
 	release_all(msix);
 	pthread_mutex_destroy(&msix->lock);
-	free(msix->entries);
-	free(msix->handles);
-	msix->entries = NULL;
-	msix->handles = NULL;
+	free_arrays(msix);
 }
 
 void pci_msix_reset(struct pci_msix *msix)
@@ -290,7 +376,7 @@ void pci_msix_reset(struct pci_msix *msix)
 	pthread_mutex_lock(&msix->lock);
 	release_all(msix);
 	power_on(msix->entries, msix->nr);
-	pthread_mutex_unlock(&msix->lock);
+	leave(msix);
 	pci_msix_config(msix);
 }
 
@@ -331,5 +417,5 @@ void pci_msix_load(struct pci_msix *msix, struct msix_entry *entries)
 	msix->entries = entries;
 	/* Nothing is sent before the device's resume. */
 	msix->enabled = false;
-	pthread_mutex_unlock(&msix->lock);
+	leave(msix);
 }

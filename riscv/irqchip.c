@@ -13,13 +13,15 @@
  * table, and where a step fails a new KVM VM is filled without it, and one line says
  * which step it was.
  *
- * Messages are sent by KVM_SIGNAL_MSI, which takes address and data as they are: KVM's
- * table of routes is not used, so it can't be exhausted by a guest. An address that is
- * no interrupt file's is refused: KVM would drop it without a word.
+ * Messages that lkvm sends go by KVM_SIGNAL_MSI, which takes address and data as they are.
+ * Those that somebody else raises by an eventfd (vhost, a vhost-user back end) go from
+ * there to the guest without lkvm, by a route in KVM's own table (msi_table.c). An address
+ * that is no interrupt file's is refused: KVM would drop it without a word.
  *
- * Wires into the APLIC are level triggered; a level is told when it changes.
+ * Wires into the APLIC are level triggered; a level is told when it changes. No eventfd is
+ * ever connected to one: KVM would raise it and never lower it.
  *
- * Thread and lock: lines and messages come from any thread; the table of routes has a
+ * Thread and lock: lines and messages come from any thread; the table of messages has a
  * mutex, levels are atomic (two threads never drive one wire at once: each wire is one
  * device's, with its lock held). What is saved: the PLIC by itself; the AIA's state
  * not yet.
@@ -40,9 +42,6 @@
 
 /* Device tree binding riscv,aplic: a wire that is active while it is high. */
 #define APLIC_LEVEL_HIGH 4
-
-/* Vectors of all devices that can fire at once. */
-#define MAX_ROUTES 4096
 
 /* --- lines ---------------------------------------------------------------- */
 
@@ -105,72 +104,57 @@ static bool is_imsic(const struct machine_irqchip *c, uint64_t address)
 static int update(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data)
 {
 	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
-	uint32_t i = *handle;
-	int ret = 0;
 
 	if (c->plic)
 		return -ENODEV;
 	if (!is_imsic(c, address))
 		return -EINVAL;
-	pthread_mutex_lock(&c->lock);
-	if (i == MSI_NONE)
-		for (i = 0; i < c->nr_routes && c->routes[i].used; i++)
-			;
-	if (i == MAX_ROUTES) {
-		ret = -ENOSPC;
-	} else if (i == c->nr_routes) {
-		uint32_t nr = i ? 2 * i : 16;
-		struct msi_route *more = realloc(c->routes, nr * sizeof(*more));
-
-		if (more) {
-			memset(more + i, 0, (nr - i) * sizeof(*more));
-			c->routes = more;
-			c->nr_routes = nr;
-		} else {
-			ret = -ENOMEM;
-		}
-	}
-	if (!ret) {
-		c->routes[i] = (struct msi_route){address, data, true};
-		*handle = i;
-	}
-	pthread_mutex_unlock(&c->lock);
-	return ret;
+	return msi_table_update(&c->messages, handle, address, data);
 }
 
 static void trigger(struct msi_sink *sink, uint32_t handle)
 {
 	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
-	struct msi_route route = {.used = false};
+	uint64_t address;
+	uint32_t data;
 	int ret;
 
-	pthread_mutex_lock(&c->lock);
-	if (handle < c->nr_routes)
-		route = c->routes[handle];
-	pthread_mutex_unlock(&c->lock);
-	if (!route.used || c->aia.fd < 0)
+	if (!msi_table_get(&c->messages, handle, &address, &data) || c->aia.fd < 0)
 		return;
-	ret = aia_send(&c->aia, route.address, route.data);
+	ret = aia_send(&c->aia, address, data);
 	if (ret)
 		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_WARNING,
-				"a message 0x%x to 0x%llx is none KVM takes: %s", route.data,
-				(unsigned long long)route.address, strerror(-ret));
+				"a message 0x%x to 0x%llx is none KVM takes: %s", data,
+				(unsigned long long)address, strerror(-ret));
 }
 
 static void release(struct msi_sink *sink, uint32_t handle)
 {
-	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
+	msi_table_release(&container_of(sink, struct machine_irqchip, sink)->messages, handle);
+}
 
-	pthread_mutex_lock(&c->lock);
-	if (handle < c->nr_routes)
-		c->routes[handle].used = false;
-	pthread_mutex_unlock(&c->lock);
+static void attach(struct msi_sink *sink, uint32_t handle, int fd)
+{
+	msi_table_attach(&container_of(sink, struct machine_irqchip, sink)->messages, handle, fd);
+}
+
+static void detach(struct msi_sink *sink, uint32_t handle, int fd)
+{
+	msi_table_detach(&container_of(sink, struct machine_irqchip, sink)->messages, handle, fd);
+}
+
+static void commit(struct msi_sink *sink)
+{
+	msi_table_commit(&container_of(sink, struct machine_irqchip, sink)->messages);
 }
 
 static const struct msi_sink_ops sink_ops = {
 	.update = update,
 	.trigger = trigger,
 	.release = release,
+	.attach = attach,
+	.detach = detach,
+	.commit = commit,
 };
 
 /* --- PLIC -------------------------------------------------------------------- */
@@ -339,7 +323,7 @@ int machine_irqchip_build(struct arch_vm *a, struct error *err)
 	c->aia.fd = -1;
 	if (plan(a, err))
 		return -1;
-	if (pthread_mutex_init(&c->lock, NULL))
+	if (msi_table_init(&c->messages, a->vm->log))
 		return fail(err, "no memory for the interrupt chip");
 	c->built = true;
 	a->msi = c->try_aia ? &c->sink : NULL;
@@ -376,6 +360,7 @@ int arch_irqchip(struct vm *vm, struct error *err)
 	if (!c->try_aia)
 		return 0;
 	if (!aia_setup(&c->aia, &vm->kvm, &req, &why)) {
+		msi_table_open(&c->messages, &vm->kvm);
 		if (c->plic)
 			replace_plic(a);
 		return 0;
@@ -395,15 +380,15 @@ int arch_irqchip(struct vm *vm, struct error *err)
 
 void machine_irqchip_reset(struct arch_vm *a)
 {
+	msi_table_close(&a->irq.messages);
 	aia_close(&a->irq.aia);
 }
 
 void machine_irqchip_finish(struct arch_vm *a)
 {
 	aia_close(&a->irq.aia);
-	free(a->irq.routes);
 	if (a->irq.built)
-		pthread_mutex_destroy(&a->irq.lock);
+		msi_table_fini(&a->irq.messages);
 }
 
 bool machine_has_aia(const struct arch_vm *a)

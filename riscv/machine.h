@@ -17,6 +17,7 @@
 #include "lkvm/riscv/config.h"
 #include "lkvm/riscv/fdt.h"
 #include "lkvm/riscv/isa.h"
+#include "lkvm/riscv/msi_table.h"
 #include "lkvm/riscv/plic.h"
 #include "lkvm/riscv/sbi.h"
 #include "lkvm/virtio/console.h"
@@ -60,15 +61,6 @@ struct hart {
 };
 
 /**
- * struct msi_route - a message that may be sent
- */
-struct msi_route {
-	uint64_t address;
-	uint32_t data;
-	bool used;
-};
-
-/**
  * struct machine_irqchip - the chip that lines and messages go to (irqchip.c)
  * @chip, @sink: what devices hold
  * @plic: the one in user space; NULL where the kernel's AIA is used
@@ -76,7 +68,7 @@ struct msi_route {
  * @try_aia: it is to be used, or is
  * @dev: its place in the machine's table
  * @levels: of the wires to it
- * @lock: guards @routes
+ * @messages: what devices may send
  */
 struct machine_irqchip {
 	struct irq_chip chip;
@@ -87,9 +79,7 @@ struct machine_irqchip {
 	bool try_aia, built;
 	struct device dev;
 	_Atomic uint64_t levels[2];
-	pthread_mutex_t lock;
-	struct msi_route *routes;
-	uint32_t nr_routes;
+	struct msi_table messages;
 	struct ratelimit complaints;
 };
 

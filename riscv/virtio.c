@@ -21,6 +21,7 @@
 #include "lkvm/virtio/mmio.h"
 #include "lkvm/virtio/pci.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,14 @@
  * struct machine_virtio - one virtio device of the machine
  * @vdev: NULL where none was asked for after all
  * @attached: it belongs to its transport
+ * @base: of its window; 0 for a function on the PCI bus
  * @again: calls virtio_device_run() on the loop's thread
  */
 struct machine_virtio {
 	struct arch_vm *a;
 	struct virtio_device *vdev;
 	bool attached;
+	gpa_t base;
 	struct loop_work again;
 	char name[24];
 };
@@ -57,7 +60,25 @@ static void run_soon(void *opaque)
 	loop_post(v->a->vm->loop, &v->again);
 }
 
-static const struct virtio_transport_env transport_env = {.run_soon = run_soon};
+static int doorbell(void *opaque, const struct virtio_doorbell *bell, bool on)
+{
+	const struct machine_virtio *v = opaque;
+	const struct kvm_doorbell at = {.gpa = v->base + bell->address,
+					.size = bell->size,
+					.match = bell->match,
+					.value = bell->value,
+					.fd = bell->fd};
+
+	/* Between two lives of the VM: all that it had has gone with it. */
+	if (v->a->vm->kvm.vm_fd < 0)
+		return -ENODEV;
+	return kvm_ioeventfd(&v->a->vm->kvm, &at, on);
+}
+
+static const struct virtio_transport_env transport_env = {
+	.run_soon = run_soon,
+	.doorbell = doorbell,
+};
 
 static void describe_mmio(struct fdt_builder *b, const struct arch_vm *a,
 			  const struct machine_device *d)
@@ -112,6 +133,7 @@ static int add_mmio(struct arch_vm *a, struct machine_virtio *v, size_t index, s
 
 	if (!mmio)
 		return fail(err, "no memory for %s", v->name);
+	v->base = row.base;
 	row.device = virtio_mmio_device(mmio);
 	return add_row(a, v, &row, &virtio_mmio_ops, mmio, err);
 }

@@ -29,9 +29,9 @@
  *
  * Queues served elsewhere. A device may hand queues over to somebody else (the
  * kernel's vhost, a vhost-user back end) while it runs: then the core touches their
- * rings no more, passes notifications on, and takes the queues back before anything
- * that needs them at rest. All that was taken from the ring has been given back by
- * then, so one index says where both rings stand.
+ * rings no more, passes notifications on (as far as the transport has not connected them
+ * to KVM), and takes the queues back before anything that needs them at rest. All that was taken
+ * from the ring has been given back by then, so one index says where both rings stand.
  *
  * Thread and lock: one mutex, see include/lkvm/virtio/device.h. What is saved:
  * status, features, generation, the layout and the indexes of each queue, and what
@@ -136,6 +136,13 @@ void virtio_needs_reset(struct virtio_device *vdev)
 		vdev->transport->ops->config(vdev->transport);
 }
 
+static void signal_used(struct virtio_device *vdev, unsigned int index)
+{
+	vdev->queues[index].signalled++;
+	if (vdev->transport)
+		vdev->transport->ops->used(vdev->transport, index);
+}
+
 void virtio_leave(struct virtio_device *vdev)
 {
 	unsigned int i;
@@ -149,8 +156,8 @@ void virtio_leave(struct virtio_device *vdev)
 					vq->q.why);
 			virtio_needs_reset(vdev);
 		}
-		if (virtq_should_signal(&vq->q) && vdev->transport)
-			vdev->transport->ops->used(vdev->transport, i);
+		if (virtq_should_signal(&vq->q))
+			signal_used(vdev, i);
 	}
 	pthread_mutex_unlock(&vdev->lock);
 }
@@ -256,15 +263,24 @@ uint16_t virtio_hand_over(struct virtio_device *vdev, unsigned int index,
 	return virtq_hand_over(&vdev->queues[index].q, layout);
 }
 
+void virtio_served(struct virtio_device *vdev, unsigned int index, int kick, int call)
+{
+	if (vdev->transport && vdev->transport->ops->served)
+		vdev->transport->ops->served(vdev->transport, index, kick, call);
+	vdev->queues[index].served = kick >= 0 || call >= 0;
+}
+
 void virtio_take_back(struct virtio_device *vdev, unsigned int index, uint16_t next)
 {
+	if (vdev->queues[index].served)
+		virtio_served(vdev, index, -1, -1);
 	virtq_take_back(&vdev->queues[index].q, next);
 }
 
 void virtio_signal(struct virtio_device *vdev, unsigned int index)
 {
-	if (vdev->queues[index].q.ready && vdev->transport)
-		vdev->transport->ops->used(vdev->transport, index);
+	if (vdev->queues[index].q.ready)
+		signal_used(vdev, index);
 }
 
 void virtio_config_changed(struct virtio_device *vdev)
@@ -468,8 +484,11 @@ static void run_queue(struct virtio_device *vdev, unsigned int index)
 
 void virtio_queue_notify(struct virtio_device *vdev, uint32_t index)
 {
+	if (index >= vdev->nr_queues)
+		return;
+	vdev->queues[index].notified++;
 	/* What is left of the last pass has its own turn: a notification buys no other. */
-	if (index < vdev->nr_queues && !vdev->queues[index].again)
+	if (!vdev->queues[index].again)
 		run_queue(vdev, index);
 }
 

@@ -16,6 +16,10 @@
  * it; the line follows whether any is left. There is no shared memory region:
  * length and base read as all ones. A queue reset is over when its write returns.
  *
+ * Notifications of queues that somebody else serves (vhost, a vhost-user back end) are
+ * stores of the queue's number to QueueNotify that KVM turns into writes to the eventfd of
+ * who serves it. Interrupts come to lkvm, which must keep InterruptStatus.
+ *
  * Thread and lock: the virtio device's mutex covers the registers too. What is
  * saved: the selectors and InterruptStatus, then the virtio device. Loading touches
  * no line: resume does.
@@ -79,6 +83,7 @@ struct virtio_mmio {
 	void *opaque;
 	struct ratelimit stray;
 	struct mmio_regs r;
+	int kicks[VIRTIO_MAX_QUEUES]; /* what QueueNotify rings; -1: nothing */
 };
 
 static void update_line(struct virtio_mmio *mmio)
@@ -127,11 +132,29 @@ static void on_reset(struct virtio_transport *transport)
 	update_line(mmio);
 }
 
+static void on_served(struct virtio_transport *transport, unsigned int index, int kick, int call)
+{
+	struct virtio_mmio *mmio = container_of(transport, struct virtio_mmio, transport);
+	struct virtio_doorbell bell = {
+		.address = REG_QUEUE_NOTIFY, .size = 4, .match = true, .value = index};
+
+	(void)call;
+	if (!mmio->env->doorbell)
+		return;
+	bell.fd = mmio->kicks[index];
+	if (bell.fd >= 0)
+		mmio->env->doorbell(mmio->opaque, &bell, false);
+	bell.fd = kick;
+	mmio->kicks[index] =
+		kick >= 0 && !mmio->env->doorbell(mmio->opaque, &bell, true) ? kick : -1;
+}
+
 static const struct virtio_transport_ops transport_ops = {
 	.used = on_used,
 	.config = on_config,
 	.again = on_again,
 	.reset = on_reset,
+	.served = on_served,
 };
 
 /* --- registers ------------------------------------------------------------------ */
@@ -369,9 +392,12 @@ struct virtio_mmio *virtio_mmio_create(struct virtio_device *vdev, struct irq_li
 				       const struct virtio_transport_env *env, void *opaque)
 {
 	struct virtio_mmio *mmio = calloc(1, sizeof(*mmio));
+	unsigned int i;
 
 	if (!mmio)
 		return NULL;
+	for (i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		mmio->kicks[i] = -1;
 	mmio->dev.ops = &mmio_device_ops;
 	mmio->dev.name = vdev->name;
 	mmio->transport.ops = &transport_ops;

@@ -28,7 +28,11 @@
  * the virtio device stands still as it does in a pause, until it is allowed again. So
  * none writes to memory behind the back of a guest that has turned it off (kexec).
  *
- * Place for ioeventfds: the notification page, when PCI tells where a BAR lies.
+ * Queues that somebody else serves (vhost, a vhost-user back end) are connected past
+ * lkvm: the notification address of the queue to the eventfd that tells them (a doorbell
+ * in KVM, which follows the BAR), and the one by which they interrupt to the queue's MSI-X
+ * vector. Whatever can't be connected, or not at present (a masked vector, a driver that
+ * uses the pin), comes to lkvm and is passed on.
  *
  * Thread and lock: the registers are the virtio device's mutex's; see
  * include/lkvm/hw/pci.h for the others. What is saved: configuration space, the MSI-X
@@ -122,6 +126,54 @@ static void on_again(struct virtio_transport *transport)
 	pci->env->run_soon(pci->opaque);
 }
 
+/* --- eventfds past lkvm ------------------------------------------------------------- */
+
+void virtio_pci_bind(struct virtio_pci *pci, unsigned int index)
+{
+	pci_msix_bind(&pci->msix, index, pci->r.queue_vector[index], pci->bells[index].call);
+}
+
+static void ring(struct virtio_pci *pci, unsigned int index, bool on)
+{
+	struct virtio_pci_bells *b = &pci->bells[index];
+	struct virtio_doorbell bell = {.size = 2, .fd = b->kick};
+
+	if (on == b->rung || !pci->env->doorbell || (on && (!pci->here || b->kick < 0)))
+		return;
+	if (on)
+		b->at = pci->at + PART_NOTIFY * PART + (gpa_t)NOTIFY_MULTIPLIER * index;
+	bell.address = b->at;
+	b->rung = !pci->env->doorbell(pci->opaque, &bell, on) && on;
+}
+
+static void on_served(struct virtio_transport *transport, unsigned int index, int kick, int call)
+{
+	struct virtio_pci *pci = container_of(transport, struct virtio_pci, transport);
+
+	ring(pci, index, false);
+	pci->bells[index].kick = kick;
+	pci->bells[index].call = call;
+	ring(pci, index, true);
+	virtio_pci_bind(pci, index);
+}
+
+static void on_moved(struct pci_function *fn, unsigned int bar, bool here, gpa_t gpa)
+{
+	struct virtio_pci *pci = container_of(fn, struct virtio_pci, fn);
+	unsigned int i;
+
+	(void)bar;
+	/* On the way to its end. */
+	if (!pci->vdev)
+		return;
+	virtio_enter_device(pci->vdev);
+	pci->here = here;
+	pci->at = gpa;
+	for (i = 0; i < pci->vdev->nr_queues; i++)
+		ring(pci, i, here);
+	virtio_leave(pci->vdev);
+}
+
 static void default_regs(struct virtio_pci_regs *r)
 {
 	unsigned int i;
@@ -135,6 +187,7 @@ static void on_reset(struct virtio_transport *transport)
 {
 	struct virtio_pci *pci = container_of(transport, struct virtio_pci, transport);
 
+	/* All queues are back, so no eventfd is bound to a vector. */
 	default_regs(&pci->r);
 	update_pin(pci);
 }
@@ -144,6 +197,7 @@ static const struct virtio_transport_ops transport_ops = {
 	.config = on_config,
 	.again = on_again,
 	.reset = on_reset,
+	.served = on_served,
 };
 
 /* --- the BAR ------------------------------------------------------------------------- */
@@ -276,6 +330,7 @@ static const struct pci_function_ops function_ops = {
 	.bar_write = bar_write,
 	.config_read = on_config_read,
 	.config_written = on_config_written,
+	.moved = on_moved,
 };
 
 /* --- life cycle ----------------------------------------------------------------------------- */
@@ -364,6 +419,7 @@ static void pci_destroy(struct device *dev)
 	struct virtio_pci *pci = container_of(dev, struct virtio_pci, dev);
 
 	pci->vdev->ops->destroy(pci->vdev);
+	pci->vdev = NULL;
 	pci_detach(&pci->fn);
 	pci_msix_fini(&pci->msix);
 	free(pci);
@@ -467,10 +523,13 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *vdev, struct pci_host
 				     void *opaque)
 {
 	struct virtio_pci *pci = calloc(1, sizeof(*pci));
+	unsigned int i;
 
 	if (!pci)
 		return NULL;
 	pci->vdev = vdev;
+	for (i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		pci->bells[i] = (struct virtio_pci_bells){.kick = -1, .call = -1};
 	if (build(pci, host, sink)) {
 		free(pci);
 		return NULL;

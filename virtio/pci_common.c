@@ -152,6 +152,7 @@ static void write_queue(struct virtio_pci *pci, uint64_t offset, uint64_t value)
 		break;
 	case COMMON_QUEUE_VECTOR:
 		pci->r.queue_vector[index] = virtio_pci_vector(pci, value);
+		virtio_pci_bind(pci, index);
 		break;
 	case COMMON_QUEUE_ENABLE:
 		/* The driver can't stop a queue by it (4.1.4.3.2). */
@@ -163,6 +164,7 @@ static void write_queue(struct virtio_pci *pci, uint64_t offset, uint64_t value)
 			break;
 		virtio_queue_reset(vdev, index);
 		pci->r.queue_vector[index] = VIRTIO_PCI_NO_VECTOR;
+		virtio_pci_bind(pci, index);
 		break;
 	}
 }

@@ -24,10 +24,21 @@ struct virtio_pci_regs {
 };
 
 /**
+ * struct virtio_pci_bells - the eventfds of who serves a queue, -1: none
+ * @rung: @kick is where the guest's notifications go, at @at
+ */
+struct virtio_pci_bells {
+	int kick, call;
+	bool rung;
+	gpa_t at;
+};
+
+/**
  * struct virtio_pci - the transport
  * @access: where the configuration access capability is
  * @master: the function may access memory (configuration lock)
  * @msix_on: as @msix last said; @level: what the pin was last set to
+ * @here, @at: where the BAR answers
  */
 struct virtio_pci {
 	struct device dev;
@@ -36,7 +47,9 @@ struct virtio_pci {
 	struct pci_function fn;
 	struct pci_msix msix;
 	unsigned int access;
-	bool master, msix_on, level;
+	bool master, msix_on, level, here;
+	gpa_t at;
+	struct virtio_pci_bells bells[VIRTIO_MAX_QUEUES];
 	const struct virtio_transport_env *env;
 	void *opaque;
 	struct ratelimit stray;
@@ -52,6 +65,12 @@ void virtio_pci_stray(struct virtio_pci *pci, const char *what, uint64_t offset,
  * virtio_pci_vector() - @value where there is such a vector, else NO_VECTOR
  */
 uint16_t virtio_pci_vector(const struct virtio_pci *pci, uint64_t value);
+
+/**
+ * virtio_pci_bind() - queue @index's interrupts go to the vector that the driver gave it
+ * (inside)
+ */
+void virtio_pci_bind(struct virtio_pci *pci, unsigned int index);
 
 /**
  * virtio_pci_common_read() / virtio_pci_common_write() - @size bytes at @offset of the

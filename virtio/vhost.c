@@ -15,7 +15,8 @@
  * kernel gives up on a ring because of what the driver put there; the queue is
  * broken then as if the core had seen it. They are made once and watched by the loop
  * all the time: starting and stopping happens on vCPU threads, which may not touch
- * the loop's descriptors.
+ * the loop's descriptors. While a ring runs the transport may connect kick and call to KVM,
+ * which then takes what is written to call before the loop sees it (virtio_served()).
  *
  * Stopping. The back end's own step comes first; after it the kernel's worker takes
  * nothing more from a ring, and all that it took has been given back. A call that the
@@ -371,6 +372,8 @@ int vhost_start(struct vhost *v)
 		if (what)
 			return vhost_failed(v, what, -ret);
 	}
+	for (i = 0; i < VHOST_QUEUES; i++)
+		virtio_served(v->vdev, v->rings[i].index, v->rings[i].kick, v->rings[i].call);
 	return 0;
 }
 
@@ -384,6 +387,8 @@ void vhost_stop(struct vhost *v)
 
 		if (!ring->away)
 			continue;
+		/* From here on nobody else takes a call. */
+		virtio_served(v->vdev, ring->index, -1, -1);
 		if (fetch(ring->call))
 			virtio_signal(v->vdev, ring->index);
 		if (vhost_ioctl(v, VHOST_GET_VRING_BASE, &base) < 0) {

@@ -14,8 +14,9 @@
  * "call", written by the back end and watched by the loop, which interrupts the driver.
  * One more for all queues says that the driver broke a rule of a ring; the device then
  * needs a reset. They are made once and watched all the time: starting and stopping
- * happens on vCPU threads, which may not touch the loop's descriptors. The back end has
- * the same open files and could make them block, so each access says that it won't wait.
+ * happens on vCPU threads, which may not touch the loop's descriptors. While a ring runs
+ * the transport may connect both to KVM (virtio_served()). The back end has the same open files and
+ * could make them block, so each access says that it won't wait.
  *
  * Stopping. The back end says for each ring where it stopped. It should have given back
  * all that it took by then; some need a moment longer, so the used index is watched for
@@ -78,6 +79,7 @@ static void take_back_broken(struct vhost_user_device *dev, const char *why)
 
 		if (!ring->away)
 			continue;
+		virtio_served(&dev->vdev, i, -1, -1);
 		if (vhost_user_fetch(ring->call))
 			virtio_signal(&dev->vdev, i);
 		ring->away = false;
@@ -247,9 +249,12 @@ static int start_rings(struct vhost_user_device *dev, struct error *err)
 			return -1;
 	}
 	/* A ring starts with its first kick, and there may be requests that had theirs. */
-	for (i = 0; i < dev->nr_rings; i++)
-		if (dev->rings[i].away)
-			ring_bell(dev->rings[i].kick);
+	for (i = 0; i < dev->nr_rings; i++) {
+		if (!dev->rings[i].away)
+			continue;
+		virtio_served(&dev->vdev, i, dev->rings[i].kick, dev->rings[i].call);
+		ring_bell(dev->rings[i].kick);
+	}
 	return 0;
 }
 
@@ -327,6 +332,7 @@ static void op_halt(struct virtio_device *vdev)
 
 		if (!ring->away)
 			continue;
+		virtio_served(vdev, i, -1, -1);
 		if (vhost_user_fetch(ring->call))
 			virtio_signal(vdev, i);
 		/* A kick that it did not fetch is given again by op_go(). */

@@ -296,3 +296,34 @@ int kvm_interrupt(const struct kvm_vcpu *vcpu, bool level)
 
 	return kvm_vcpu_ioctl(vcpu, KVM_INTERRUPT, (unsigned long)&irq);
 }
+
+int kvm_set_routing(const struct kvm *kvm, const struct kvm_irq_routing *table)
+{
+	int ret = kvm_vm_ioctl(kvm, KVM_SET_GSI_ROUTING, (unsigned long)table);
+
+	return ret < 0 ? ret : 0;
+}
+
+int kvm_irqfd(const struct kvm *kvm, uint32_t gsi, int fd, bool on)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)fd, .gsi = gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN};
+	int ret = kvm_vm_ioctl(kvm, KVM_IRQFD, (unsigned long)&irqfd);
+
+	return ret < 0 ? ret : 0;
+}
+
+int kvm_ioeventfd(const struct kvm *kvm, const struct kvm_doorbell *bell, bool on)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.datamatch = bell->value,
+		.addr = bell->gpa,
+		.len = bell->size,
+		.fd = bell->fd,
+		.flags = (bell->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+			 (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+	int ret = kvm_vm_ioctl(kvm, KVM_IOEVENTFD, (unsigned long)&ioeventfd);
+
+	return ret < 0 ? ret : 0;
+}

@@ -151,4 +151,37 @@ int kvm_set_mp_state(const struct kvm_vcpu *vcpu, uint32_t state);
  */
 int kvm_interrupt(const struct kvm_vcpu *vcpu, bool level);
 
+/**
+ * kvm_set_routing() - replace the VM's whole table of interrupt routes
+ */
+int kvm_set_routing(const struct kvm *kvm, const struct kvm_irq_routing *table);
+
+/**
+ * kvm_irqfd() - connect eventfd @fd to route @gsi, or (@on false) cut it off again
+ *
+ * While they are connected KVM takes what is written to @fd before anybody who waits for
+ * it. When cutting off returns, nothing is sent any more. On RISC-V for routes of
+ * messages only: a wire would never be lowered.
+ */
+int kvm_irqfd(const struct kvm *kvm, uint32_t gsi, int fd, bool on);
+
+/**
+ * struct kvm_doorbell - a store by the guest that rings an eventfd
+ * @size: of the store in bytes
+ * @match: only a store of @value
+ */
+struct kvm_doorbell {
+	gpa_t gpa;
+	unsigned int size;
+	bool match;
+	uint64_t value;
+	int fd;
+};
+
+/**
+ * kvm_ioeventfd() - let such stores ring the eventfd instead of coming to lkvm, or
+ * (@on false) come to lkvm again
+ */
+int kvm_ioeventfd(const struct kvm *kvm, const struct kvm_doorbell *bell, bool on);
+
 #endif /* LKVM_KVM_H */

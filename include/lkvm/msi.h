@@ -24,18 +24,28 @@ struct msi_sink;
 #define MSI_NONE UINT32_MAX
 
 /**
- * struct msi_sink_ops - what a sink offers to devices
+ * struct msi_sink_ops - what a sink offers to devices; the last three may be NULL
  * @update: from now on the route *@handle stands for a store of @data to @address;
  *          where *@handle is MSI_NONE a route is made and its handle put there.
  *          Returns 0, or a negative errno (no route left, an address that no
  *          interrupt file has); then *@handle is as before, and so is its route.
  * @trigger: send the message of a route
- * @release: give a route back; it is not used any more
+ * @release: give a route back; it is not used any more, and no eventfd is attached to it
+ * @attach: what is written to eventfd @fd shall send the route's message, without a thread
+ *          of this process where the sink can do that; counts from @commit on. Where the
+ *          sink can't, who else waits for @fd sees it as before.
+ * @detach: not any more: when it returns nothing is sent for @fd
+ * @commit: carry out all that was updated and attached since the last time
+ *
+ * Changes to a route that has eventfds attached count from @commit on.
  */
 struct msi_sink_ops {
 	int (*update)(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data);
 	void (*trigger)(struct msi_sink *sink, uint32_t handle);
 	void (*release)(struct msi_sink *sink, uint32_t handle);
+	void (*attach)(struct msi_sink *sink, uint32_t handle, int fd);
+	void (*detach)(struct msi_sink *sink, uint32_t handle, int fd);
+	void (*commit)(struct msi_sink *sink);
 };
 
 struct msi_sink {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MODE 0
 #define IDS 1
@@ -150,4 +151,153 @@ int fake_aia_msi(struct fake_aia *aia, const struct kvm_msi *msi)
 		aia->nr_msis++;
 	}
 	return 1;
+}
+
+/* --- eventfds ------------------------------------------------------------------------- */
+
+int fake_aia_routing(struct fake_aia *aia, const struct kvm_irq_routing *table, uint32_t max_routes)
+{
+	uint32_t i;
+
+	if (aia->fd < 0 || table->nr > max_routes || table->flags)
+		return -EINVAL;
+	for (i = 0; i < table->nr; i++) {
+		const struct kvm_irq_routing_entry *e = &table->entries[i];
+
+		if (e->gsi >= FAKE_MAX_ROUTES || e->flags || e->type != KVM_IRQ_ROUTING_MSI)
+			return -EINVAL;
+	}
+	memcpy(aia->routes, table->entries, table->nr * sizeof(aia->routes[0]));
+	aia->nr_routes = table->nr;
+	return 0;
+}
+
+static int find_irqfd(const struct fake_aia *aia, int fd)
+{
+	int i;
+
+	for (i = 0; i < FAKE_AIA_MAX_IRQFDS; i++)
+		if (aia->irqfds[i].used && aia->irqfds[i].fd == fd)
+			return i;
+	return -1;
+}
+
+int fake_aia_irqfd(struct fake_aia *aia, const struct kvm_irqfd *irqfd)
+{
+	int i = find_irqfd(aia, (int)irqfd->fd);
+
+	if (irqfd->flags & KVM_IRQFD_FLAG_DEASSIGN) {
+		/* One that is not there is no error. */
+		if (i >= 0 && aia->irqfds[i].gsi == irqfd->gsi)
+			aia->irqfds[i].used = false;
+		return 0;
+	}
+	if (i >= 0)
+		return -EBUSY;
+	for (i = 0; i < FAKE_AIA_MAX_IRQFDS && aia->irqfds[i].used; i++)
+		;
+	if (i == FAKE_AIA_MAX_IRQFDS)
+		return -ENOMEM;
+	aia->irqfds[i].used = true;
+	aia->irqfds[i].fd = (int)irqfd->fd;
+	aia->irqfds[i].gsi = irqfd->gsi;
+	return 0;
+}
+
+bool fake_aia_has_irqfd(const struct fake_aia *aia, int fd)
+{
+	return find_irqfd(aia, fd) >= 0;
+}
+
+unsigned int fake_aia_irqfds(const struct fake_aia *aia)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < FAKE_AIA_MAX_IRQFDS; i++)
+		n += aia->irqfds[i].used;
+	return n;
+}
+
+static void send(struct fake_aia *aia, uint32_t gsi)
+{
+	uint32_t i;
+
+	for (i = 0; i < aia->nr_routes; i++) {
+		const struct kvm_irq_routing_entry *e = &aia->routes[i];
+		const struct kvm_msi msi = {.address_lo = e->u.msi.address_lo,
+					    .address_hi = e->u.msi.address_hi,
+					    .data = e->u.msi.data};
+
+		if (e->gsi == gsi)
+			fake_aia_msi(aia, &msi);
+	}
+}
+
+void fake_aia_deliver(struct fake_aia *aia)
+{
+	uint64_t count;
+	int i;
+
+	for (i = 0; i < FAKE_AIA_MAX_IRQFDS; i++)
+		if (aia->irqfds[i].used && read(aia->irqfds[i].fd, &count, sizeof(count)) > 0)
+			send(aia, aia->irqfds[i].gsi);
+}
+
+static bool same_bell(const struct kvm_ioeventfd *a, const struct kvm_ioeventfd *b)
+{
+	return a->len == b->len && a->addr == b->addr &&
+	       ((a->flags ^ b->flags) & KVM_IOEVENTFD_FLAG_DATAMATCH) == 0 &&
+	       (!(a->flags & KVM_IOEVENTFD_FLAG_DATAMATCH) || a->datamatch == b->datamatch);
+}
+
+int fake_aia_ioeventfd(struct fake_aia *aia, const struct kvm_ioeventfd *bell)
+{
+	struct kvm_ioeventfd *place = NULL;
+	unsigned int i;
+
+	for (i = 0; i < FAKE_MAX_DOORBELLS; i++) {
+		struct kvm_ioeventfd *b = &aia->doorbells[i];
+
+		if (b->len && same_bell(b, bell)) {
+			if (!(bell->flags & KVM_IOEVENTFD_FLAG_DEASSIGN))
+				return -EEXIST;
+			if (b->fd != bell->fd)
+				continue;
+			b->len = 0;
+			return 0;
+		}
+		if (!b->len)
+			place = b;
+	}
+	if (bell->flags & KVM_IOEVENTFD_FLAG_DEASSIGN)
+		return -ENOENT;
+	if (!place)
+		return -ENOSPC;
+	*place = *bell;
+	return 0;
+}
+
+unsigned int fake_aia_doorbells(const struct fake_aia *aia)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < FAKE_MAX_DOORBELLS; i++)
+		n += aia->doorbells[i].len != 0;
+	return n;
+}
+
+bool fake_aia_store(struct fake_aia *aia, uint64_t gpa, unsigned int size, uint64_t value)
+{
+	static const uint64_t one = 1;
+	unsigned int i;
+
+	for (i = 0; i < FAKE_MAX_DOORBELLS; i++) {
+		const struct kvm_ioeventfd *b = &aia->doorbells[i];
+
+		if (b->len != size || b->addr != gpa ||
+		    (b->flags & KVM_IOEVENTFD_FLAG_DATAMATCH && b->datamatch != value))
+			continue;
+		return write(b->fd, &one, sizeof(one)) > 0;
+	}
+	return false;
 }

@@ -13,6 +13,9 @@
 
 #define FAKE_AIA_MAX_HARTS 64
 #define FAKE_AIA_MAX_MSIS 64
+#define FAKE_AIA_MAX_IRQFDS 128
+#define FAKE_MAX_DOORBELLS 128
+#define FAKE_MAX_ROUTES 4096
 
 /**
  * struct fake_aia - one device
@@ -34,6 +37,14 @@ struct fake_aia {
 		uint32_t data;
 	} msis[FAKE_AIA_MAX_MSIS];
 	unsigned int nr_msis;
+	struct kvm_irq_routing_entry routes[FAKE_MAX_ROUTES];
+	uint32_t nr_routes;
+	struct {
+		bool used;
+		int fd;
+		uint32_t gsi;
+	} irqfds[FAKE_AIA_MAX_IRQFDS];
+	struct kvm_ioeventfd doorbells[FAKE_MAX_DOORBELLS]; /* len 0: free */
 };
 
 /* A VM without one. */
@@ -45,5 +56,25 @@ int fake_aia_attr(struct fake_aia *aia, bool set, const struct kvm_device_attr *
 
 int fake_aia_line(struct fake_aia *aia, const struct kvm_irq_level *line);
 int fake_aia_msi(struct fake_aia *aia, const struct kvm_msi *msi);
+
+/*
+ * KVM_SET_GSI_ROUTING, KVM_IRQFD and KVM_IOEVENTFD; @max_routes: what KVM_CAP_IRQ_ROUTING
+ * says.
+ */
+int fake_aia_routing(struct fake_aia *aia, const struct kvm_irq_routing *table,
+		     uint32_t max_routes);
+int fake_aia_irqfd(struct fake_aia *aia, const struct kvm_irqfd *irqfd);
+int fake_aia_ioeventfd(struct fake_aia *aia, const struct kvm_ioeventfd *bell);
+
+/* Has eventfd @fd an irqfd? */
+bool fake_aia_has_irqfd(const struct fake_aia *aia, int fd);
+unsigned int fake_aia_irqfds(const struct fake_aia *aia);
+unsigned int fake_aia_doorbells(const struct fake_aia *aia);
+
+/* What KVM does when somebody has written to eventfds: it takes that and sends messages. */
+void fake_aia_deliver(struct fake_aia *aia);
+
+/* A guest's store: false: it rings nothing and comes to user space. */
+bool fake_aia_store(struct fake_aia *aia, uint64_t gpa, unsigned int size, uint64_t value);
 
 #endif /* LKVM_TESTS_FAKE_AIA_H */

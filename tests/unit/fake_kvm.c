@@ -87,6 +87,7 @@ struct fake_host *fake_host_new(enum fake_kernel kernel)
 	host->vlenb = 16;
 	host->block_size = 64;
 	host->aia_ids = 256;
+	host->irq_routes = FAKE_MAX_ROUTES;
 	host->ids[0] = 0x1234;
 	host->ids[1] = 0x5678;
 	host->ids[2] = 0x9abc;
@@ -842,7 +843,7 @@ static int check_extension(struct fake_host *host, struct fake_vm *vm, unsigned 
 	case 10: /* NR_MEMSLOTS */
 		return 32767;
 	case 25: /* IRQ_ROUTING */
-		return 4096;
+		return (int)host->irq_routes;
 	case 66: /* MAX_VCPUS */
 		return (int)host->max_vcpus;
 	case 168: /* MANUAL_DIRTY_LOG_PROTECT2 */
@@ -1493,9 +1494,13 @@ static int vm_ioctl(struct fake_host *host, struct fake_vm *vm, unsigned long re
 		return fake_aia_msi(&vm->aia, (const struct kvm_msi *)arg);
 	case KVM_CREATE_DEVICE:
 		return create_device(host, vm, (struct kvm_create_device *)arg);
-	case KVM_IRQFD: /* accepted, and the events vanish */
+	case KVM_SET_GSI_ROUTING:
+		return fake_aia_routing(&vm->aia, (const struct kvm_irq_routing *)arg,
+					host->irq_routes);
+	case KVM_IRQFD: /* without an AIA: accepted, and the events vanish */
+		return vm->aia.fd < 0 ? 0 : fake_aia_irqfd(&vm->aia, (const struct kvm_irqfd *)arg);
 	case KVM_IOEVENTFD:
-		return 0;
+		return fake_aia_ioeventfd(&vm->aia, (const struct kvm_ioeventfd *)arg);
 	default:
 		return -EINVAL;
 	}

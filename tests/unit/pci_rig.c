@@ -55,17 +55,76 @@ static void on_trigger(struct msi_sink *sink, uint32_t handle)
 static void on_release(struct msi_sink *sink, uint32_t handle)
 {
 	struct pci_rig *rig = container_of(sink, struct pci_rig, sink);
+	unsigned int i;
 
 	ck_assert(handle < RIG_ROUTES && rig->routes[handle].used);
 	rig->routes[handle].used = false;
 	rig->live--;
+	for (i = 0; i < RIG_FDS; i++)
+		ck_assert(rig->fds[i].fd <= 0 || rig->fds[i].handle != handle);
+}
+
+static unsigned int find_fd(const struct pci_rig *rig, int fd)
+{
+	unsigned int i;
+
+	for (i = 0; i < RIG_FDS && rig->fds[i].fd != fd; i++)
+		;
+	return i;
+}
+
+static void on_attach(struct msi_sink *sink, uint32_t handle, int fd)
+{
+	struct pci_rig *rig = container_of(sink, struct pci_rig, sink);
+	unsigned int i = find_fd(rig, 0);
+
+	ck_assert_int_gt(fd, 0);
+	ck_assert_uint_lt(i, RIG_FDS);
+	ck_assert_uint_eq(find_fd(rig, fd), RIG_FDS);
+	ck_assert(rig->routes[handle].used);
+	rig->fds[i].fd = fd;
+	rig->fds[i].handle = handle;
+}
+
+static void on_detach(struct msi_sink *sink, uint32_t handle, int fd)
+{
+	struct pci_rig *rig = container_of(sink, struct pci_rig, sink);
+	unsigned int i = find_fd(rig, fd);
+
+	ck_assert_uint_lt(i, RIG_FDS);
+	ck_assert_uint_eq(rig->fds[i].handle, handle);
+	rig->fds[i].fd = 0;
+}
+
+static void on_commit(struct msi_sink *sink)
+{
+	container_of(sink, struct pci_rig, sink)->commits++;
 }
 
 static const struct msi_sink_ops sink_ops = {
 	.update = on_update,
 	.trigger = on_trigger,
 	.release = on_release,
+	.attach = on_attach,
+	.detach = on_detach,
+	.commit = on_commit,
 };
+
+const struct rig_route *rig_fd_route(const struct pci_rig *rig, int fd)
+{
+	unsigned int i = find_fd(rig, fd);
+
+	return i < RIG_FDS ? &rig->routes[rig->fds[i].handle] : NULL;
+}
+
+unsigned int rig_fds(const struct pci_rig *rig)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < RIG_FDS; i++)
+		n += rig->fds[i].fd > 0;
+	return n;
+}
 
 static void add(struct pci_rig *rig, gpa_t base, uint64_t size, const struct mmio_ops *ops,
 		void *dev)

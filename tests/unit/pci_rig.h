@@ -18,6 +18,7 @@
 #define RIG_HIGH_SIZE (64 * GIB)
 
 #define RIG_ROUTES 4096
+#define RIG_FDS 64
 #define RIG_FIRST_SOURCE 32
 
 struct rig_route {
@@ -31,6 +32,7 @@ struct rig_route {
  * @level, @edges, @repeats: of each of the four lines
  * @routes: those of the sink, of which @live are used; at most @room of them
  * @sent: messages so far; @last: the last one
+ * @fds: eventfds that are attached to routes, fd 0: a free place; @commits: so far
  */
 struct pci_rig {
 	struct bus bus;
@@ -43,6 +45,11 @@ struct pci_rig {
 	unsigned int live, room, updates;
 	unsigned int sent;
 	struct rig_route last;
+	struct {
+		uint32_t handle;
+		int fd;
+	} fds[RIG_FDS];
+	unsigned int commits;
 };
 
 void pci_rig_start(struct pci_rig *rig, struct log *log);
@@ -71,5 +78,12 @@ void rig_command(struct pci_rig *rig, unsigned int devfn, uint16_t set, uint16_t
  * Return: where it is, 0: there is none. A list that does not end fails the test.
  */
 unsigned int rig_find_cap(struct pci_rig *rig, unsigned int devfn, uint8_t id, unsigned int from);
+
+/**
+ * rig_fd_route() - the route that eventfd @fd is attached to, or NULL
+ * rig_fds() - how many are attached
+ */
+const struct rig_route *rig_fd_route(const struct pci_rig *rig, int fd);
+unsigned int rig_fds(const struct pci_rig *rig);
 
 #endif /* LKVM_TESTS_PCI_RIG_H */

@@ -76,6 +76,8 @@ struct pci_function;
  *               bring them up to date
  * @config_written: @size bytes at @reg were written. Command and BARs have had their
  *                  effect.
+ * @moved: BAR @bar answers at @gpa from now on, or (@here false) nowhere. No access is
+ *         under way. With the map's lock held: no call that takes it.
  */
 struct pci_function_ops {
 	uint64_t (*bar_read)(struct pci_function *fn, unsigned int bar, uint64_t offset,
@@ -84,6 +86,7 @@ struct pci_function_ops {
 			  uint64_t value, unsigned int size);
 	void (*config_read)(struct pci_function *fn, unsigned int reg, unsigned int size);
 	void (*config_written)(struct pci_function *fn, unsigned int reg, unsigned int size);
+	void (*moved)(struct pci_function *fn, unsigned int bar, bool here, gpa_t gpa);
 };
 
 /**
@@ -100,10 +103,12 @@ struct pci_id {
  * struct pci_bar - memory that a function has; private but @size
  * @size: a power of two; 0: there is none
  * @wide: 64 bits, in this register and the next
+ * @here, @at: where it answers, as its owner was told; @will, @next: where it shall
  */
 struct pci_bar {
 	uint64_t size;
-	bool wide;
+	bool wide, here, will;
+	gpa_t at, next;
 };
 
 /**

@@ -31,9 +31,27 @@ struct msix_entry {
 };
 
 /**
+ * struct msix_source - an eventfd that stands for events of @vector; @fd -1: there is none
+ */
+struct msix_source {
+	int fd;
+	unsigned int vector;
+};
+
+/**
+ * struct msix_count - since power-on: events told by pci_msix_fire(), and messages that
+ * were sent for them
+ */
+struct msix_count {
+	uint64_t fired, sent;
+};
+
+/**
  * struct pci_msix - embedded in a device; private
  * @enabled, @masked, @master: as configuration space says
  * @handles: of each vector, MSI_NONE where it has no route
+ * @sources, @counts: @nr of them
+ * @changed: the sink has something to commit
  */
 struct pci_msix {
 	struct pci_function *fn;
@@ -42,9 +60,11 @@ struct pci_msix {
 	struct ratelimit refused;
 	unsigned int cap, nr;
 	pthread_mutex_t lock;
-	bool enabled, masked, master;
+	bool enabled, masked, master, changed;
 	struct msix_entry *entries;
 	uint32_t *handles;
+	struct msix_source *sources;
+	struct msix_count *counts;
 };
 
 /**
@@ -85,6 +105,24 @@ bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config);
  * pending and is sent when that ends.
  */
 void pci_msix_fire(struct pci_msix *msix, unsigned int vector);
+
+/**
+ * pci_msix_bind() - what is written to eventfd @fd is an event for @vector
+ * @source: below @nr; has one eventfd at a time
+ * @vector: at or above @nr: none
+ * @fd: -1: no eventfd any more: when that returns nothing is sent for it
+ *
+ * While the vector can send, the sink may send the message by itself when @fd is written.
+ * At any other time, and where it can't, whoever else waits for @fd is to read it and
+ * call pci_msix_fire().
+ */
+void pci_msix_bind(struct pci_msix *msix, unsigned int source, unsigned int vector, int fd);
+
+/**
+ * pci_msix_count() - @vector's counts; may it send now? does an eventfd stand for it?
+ */
+struct msix_count pci_msix_count(struct pci_msix *msix, unsigned int vector, bool *may_send,
+				 bool *by_fd);
 
 /**
  * pci_msix_table_read() ... pci_msix_pba_read() - @size bytes at @offset from the

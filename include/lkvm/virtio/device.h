@@ -116,12 +116,18 @@ struct virtio_device_ops {
  * @config: the configuration changed, or the device needs a reset
  * @again: call virtio_device_run() soon, from the loop's thread
  * @reset: the device was reset
+ * @served: queue @index, which was handed over, hears of the driver by eventfd @kick and
+ *          says by @call that the driver is to be interrupted. The transport may connect
+ *          both to KVM, which then takes them from whoever else waits for them; where it
+ *          does not, notify and virtio_signal() go on. -1: there is none (any more).
+ *          May be NULL.
  */
 struct virtio_transport_ops {
 	void (*used)(struct virtio_transport *transport, unsigned int index);
 	void (*config)(struct virtio_transport *transport);
 	void (*again)(struct virtio_transport *transport);
 	void (*reset)(struct virtio_transport *transport);
+	void (*served)(struct virtio_transport *transport, unsigned int index, int kick, int call);
 };
 
 struct virtio_transport {
@@ -129,13 +135,30 @@ struct virtio_transport {
 };
 
 /**
+ * struct virtio_doorbell - see struct virtio_transport_env
+ */
+struct virtio_doorbell {
+	uint64_t address;
+	unsigned int size;
+	bool match;
+	uint32_t value;
+	int fd;
+};
+
+/**
  * struct virtio_transport_env - the world of a transport
  * @run_soon: call virtio_device_run() from the loop's thread soon (for instance by
  *            loop_post()). Called with the device's lock held; may come again before
  *            that happened.
+ * @doorbell: let the guest's stores of @size bytes to @address, or where @match is set
+ *            only those of @value, write eventfd @fd instead of coming to the transport;
+ *            or (@on false) come again. @address counts from the transport's window
+ *            (virtio-mmio), or is the guest's own (PCI). NULL: can't be had. Returns 0 or
+ *            -errno: they come to the transport then.
  */
 struct virtio_transport_env {
 	void (*run_soon)(void *opaque);
+	int (*doorbell)(void *opaque, const struct virtio_doorbell *bell, bool on);
 };
 
 /**
@@ -144,11 +167,14 @@ struct virtio_transport_env {
  * @setup: what the driver wrote; frozen while @q is enabled
  * @again: its last pass ended with work left
  * @told: the driver knows that it is broken
+ * @served: the transport was told of eventfds
+ * @notified, @signalled: notifications that came to lkvm, and interrupts that it asked for
  */
 struct virtio_queue {
 	struct virtq q;
 	struct virtq_layout setup;
-	bool again, told;
+	bool again, told, served;
+	uint64_t notified, signalled;
 };
 
 /**
@@ -238,6 +264,15 @@ void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req);
  */
 uint16_t virtio_hand_over(struct virtio_device *vdev, unsigned int index,
 			  struct virtq_layout *layout);
+
+/**
+ * virtio_served() - who serves queue @index now, which was handed over, is told of requests
+ * by eventfd @kick, and by writing @call interrupts the driver
+ *
+ * So the transport may connect them to KVM, and notify and the reader of @call see only
+ * what does not go that way. Ends with virtio_take_back().
+ */
+void virtio_served(struct virtio_device *vdev, unsigned int index, int kick, int call);
 
 /**
  * virtio_take_back() - nobody else serves queue @index any more
