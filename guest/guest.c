@@ -29,8 +29,6 @@
 #define DBCN_WRITE 0
 #define DBCN_READ 1
 #define SBI_TIME 0x54494d45
-#define SBI_HSM 0x48534d
-#define HSM_START 0
 #define SBI_SRST 0x53525354
 #define SRST_SHUTDOWN 0
 #define SRST_NO_REASON 0
@@ -209,7 +207,7 @@ void print(const char *fmt, ...)
 	va_end(ap);
 }
 
-static void set_timer(const struct guest *guest, uint64_t when)
+void set_timer(const struct guest *guest, uint64_t when)
 {
 	/* stimecmp, by number: the assembler need not know Sstc. */
 	if (guest->sstc)
@@ -304,8 +302,9 @@ struct fdt_node {
 	const char *compatible;
 	uint32_t compatible_len;
 	struct guest_region reg;
-	const unsigned char *ranges;
-	uint32_t ranges_len;
+	const unsigned char *ranges, *map;
+	uint32_t ranges_len, map_len;
+	uint32_t irq, nr_ids;
 };
 
 static void take_device_property(struct fdt_node *node, const char *name,
@@ -319,6 +318,13 @@ static void take_device_property(struct fdt_node *node, const char *name,
 	} else if (same(name, "ranges")) {
 		node->ranges = value;
 		node->ranges_len = len;
+	} else if (same(name, "interrupt-map")) {
+		node->map = value;
+		node->map_len = len;
+	} else if (same(name, "interrupts") && len >= 4) {
+		node->irq = be32(value);
+	} else if (same(name, "riscv,num-ids") && len == 4) {
+		node->nr_ids = be32(value);
 	}
 }
 
@@ -332,23 +338,53 @@ static bool is_a(const struct fdt_node *node, const char *compatible)
 #define PCI_SPACE(cell) ((cell) >> 24 & 3)
 #define PCI_MEM32 2
 
-static void take_device(struct guest *guest, const struct fdt_node *node)
-{
-	uint32_t at;
+/*
+ * A row of the interrupt map: three cells of address, the pin, the interrupt chip and
+ * one cell for a PLIC's source, two for an APLIC's. Rows for all pins of slots 0 to 3.
+ */
+#define MAP_ROWS (GUEST_PCI_PINS * GUEST_PCI_PINS)
+#define MAP_SLOT(cell) ((cell) >> 11 & 31)
+#define MAP_PIN 12
+#define MAP_SOURCE 20
+#define PIN_INTA 1
 
-	if (is_a(node, "virtio,mmio") && guest->nr_virtio < GUEST_MAX_VIRTIO)
-		guest->virtio[guest->nr_virtio++] = node->reg.base;
-	if (is_a(node, "riscv,plic0"))
-		guest->plic = node->reg.base;
-	if (is_a(node, "ns16550a"))
-		guest->serial = node->reg.base;
-	if (!is_a(node, "pci-host-ecam-generic"))
-		return;
+static void take_pci(struct guest *guest, const struct fdt_node *node)
+{
+	uint32_t at, row = node->map_len / MAP_ROWS;
+
 	guest->ecam = node->reg;
 	for (at = 0; at + PCI_RANGE <= node->ranges_len; at += PCI_RANGE)
 		if (PCI_SPACE(be32(node->ranges + at)) == PCI_MEM32)
 			guest->pci_mem = (struct guest_region){be64(node->ranges + at + 12),
 							       be64(node->ranges + at + 20)};
+	for (at = 0; row > MAP_SOURCE && at + row <= node->map_len; at += row)
+		if (be32(node->map + at + MAP_PIN) == PIN_INTA)
+			guest->pci_irq[MAP_SLOT(be32(node->map + at)) % GUEST_PCI_PINS] =
+				be32(node->map + at + MAP_SOURCE);
+}
+
+static void take_device(struct guest *guest, const struct fdt_node *node)
+{
+	if (is_a(node, "riscv"))
+		guest->nr_harts++;
+	if (is_a(node, "virtio,mmio") && guest->nr_virtio < GUEST_MAX_VIRTIO) {
+		guest->virtio_irq[guest->nr_virtio] = node->irq;
+		guest->virtio[guest->nr_virtio++] = node->reg.base;
+	}
+	if (is_a(node, "riscv,plic0"))
+		guest->plic = node->reg.base;
+	if (is_a(node, "riscv,aplic"))
+		guest->aplic = node->reg.base;
+	if (is_a(node, "riscv,imsics")) {
+		guest->imsic = node->reg.base;
+		guest->nr_ids = node->nr_ids;
+	}
+	if (is_a(node, "ns16550a")) {
+		guest->serial = node->reg.base;
+		guest->serial_irq = node->irq;
+	}
+	if (is_a(node, "pci-host-ecam-generic"))
+		take_pci(guest, node);
 }
 
 /* Return: bytes of the tree, 0 where there is none. */

@@ -3,8 +3,8 @@
  * What the bare-metal guests are written in: text out and power-off by SBI calls,
  * the few things they want from the device tree, and page tables.
  *
- * No interrupts, no C library; addresses are physical ones, and where
- * translation is on, the map is the identity.
+ * No C library; interrupts are off, unless the program sets its own stvec; addresses are physical
+ * ones, and where translation is on, the map is the identity.
  */
 #ifndef LKVM_GUEST_GUEST_H
 #define LKVM_GUEST_GUEST_H
@@ -18,6 +18,7 @@
 
 #define GUEST_MAX_RAM 16
 #define GUEST_MAX_VIRTIO 64
+#define GUEST_PCI_PINS 4
 
 struct guest_region {
 	uint64_t base, size;
@@ -27,24 +28,34 @@ struct guest_region {
  * struct guest - what the device tree says
  * @bootargs: command line, empty where there is none
  * @timebase: ticks of the time CSR in a second
+ * @nr_harts: CPUs; their numbers are 0 and up
  * @sstc: the hart has a timer of its own, the stimecmp CSR
  * @ram, @nr_ram: memory nodes, in the tree's order
- * @virtio, @nr_virtio: virtio-mmio windows
+ * @virtio, @virtio_irq, @nr_virtio: virtio-mmio windows and their interrupt sources
  * @ecam: PCI configuration space of bus 0; base 0 where there is no PCI
  * @pci_mem: the window for 32-bit BARs
- * @plic, @serial: their registers
+ * @pci_irq: interrupt source of INTA of slot n % 4, as the interrupt map has it
+ * @plic, @serial, @serial_irq: their registers, the serial port's interrupt source
+ * @aplic, @imsic: registers of the AIA; 0 where there is none
+ * @nr_ids: interrupt identities of an IMSIC
  * @free: first byte behind this program and the device tree, in whole 2 MiB
  */
 struct guest {
 	const char *bootargs;
 	uint64_t timebase;
+	unsigned int nr_harts;
 	bool sstc;
 	struct guest_region ram[GUEST_MAX_RAM];
 	size_t nr_ram;
 	uint64_t virtio[GUEST_MAX_VIRTIO];
+	uint32_t virtio_irq[GUEST_MAX_VIRTIO];
 	size_t nr_virtio;
 	struct guest_region ecam, pci_mem;
+	uint32_t pci_irq[GUEST_PCI_PINS];
 	uint64_t plic, serial;
+	uint32_t serial_irq;
+	uint64_t aplic, imsic;
+	uint32_t nr_ids;
 	uint64_t free;
 };
 
@@ -80,6 +91,11 @@ uint64_t option_number(const struct guest *guest, const char *name, uint64_t oth
 bool same(const char *a, const char *b);
 
 /**
+ * set_timer() - have this hart's timer pending from @when on; UINT64_MAX: never
+ */
+void set_timer(const struct guest *guest, uint64_t when);
+
+/**
  * read_line() - wait for a line from the console, asleep between looks
  * @buf: receives it without its end, cut to @len - 1 bytes
  */
@@ -92,6 +108,18 @@ void read_line(const struct guest *guest, char *buf, size_t len);
  */
 long sbi(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1, uint64_t arg2,
 	 uint64_t *value);
+
+/* SBI extensions and functions. */
+#define SBI_IPI 0x735049
+#define SBI_HSM 0x48534d
+#define HSM_START 0
+#define HSM_STOP 1
+#define HSM_STATUS 2
+#define HSM_STATUS_STARTED 0
+#define HSM_STATUS_STOPPED 1
+#define HSM_STATUS_SUSPENDED 4
+#define SBI_ERR_INVALID_PARAM (-3)
+#define SBI_ERR_ALREADY_AVAILABLE (-6)
 
 /**
  * start_hart() - have another hart call @entry(@arg) on a stack of its own

@@ -2,7 +2,7 @@
 #
 # The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
 #
-#   make guests     build/riscv64/guest/{walk,fill,hostile}     flat Images
+#   make guests     build/riscv64/guest/{walk,fill,hostile,irq}  flat Images
 #                   build/riscv64/tools/{posted,huge,hostile-run} static programs
 #
 # They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
@@ -19,7 +19,7 @@ GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/image.ld -Wl,--build-id=
 GUEST_TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -O2 $(WARN) -static
 
 .PHONY: guests
-guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_TOOLS_DIR)/posted \
+guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_TOOLS_DIR)/posted \
 	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run
 
 $(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
@@ -34,7 +34,13 @@ $(GUEST_DIR)/hostile.elf: $(GUEST_HOSTILE) guest/hostile/hostile.h guest/virtio.
 	$(call say,GUEST,guest/hostile)
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_HOSTILE)
 
-$(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile: %: %.elf
+GUEST_IRQ := guest/start.S guest/irq/vector.S guest/guest.c guest/virtio.c $(sort $(wildcard guest/irq/*.c))
+$(GUEST_DIR)/irq.elf: $(GUEST_IRQ) guest/irq/irq.h guest/virtio.h guest/guest.h guest/image.ld guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,guest/irq)
+	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_IRQ)
+
+$(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq: %: %.elf
 	$(Q)$(GUEST_CROSS)objcopy -O binary $< $@
 
 $(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk
@@ -49,7 +55,7 @@ $(GUEST_TOOLS_DIR)/hostile-run: tests/boot/hostile.c guest/guests.mk
 	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<
 
 # Against the product's own way to memory and memslots.
-GUEST_HUGE_SRC := tests/bench/huge.c vmm/kvm.c vmm/memory.c vmm/util.c
+GUEST_HUGE_SRC := tests/bench/huge.c vmm/kvm.c vmm/memory.c vmm/memory_block.c vmm/util.c
 $(GUEST_TOOLS_DIR)/huge: $(GUEST_HUGE_SRC) guest/guests.mk $(wildcard include/lkvm/*.h include/lkvm/riscv/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
