@@ -3,7 +3,7 @@
 # hosts: sv57 stable
 # files: virtio
 # time: 420
-# long: 1200
+# long: 3600
 #
 # Directories shared by virtio-9p, as Linux's 9p file system sees them: one for reading only, one
 # for writing; walking a tree of many files with and without the guest's caches, checksums, copies
@@ -58,12 +58,12 @@ shell 60 -m 256 -p "$QUIET lkvm.modules=virtio" --9p ro,source,ro --9p rw,work
 told 20 ': >/tmp/none; mkdir /src /work; m() { mount -t 9p -o trans=virtio,version=9p2000.L,$3 $1 $2; }; m source /src ro && m work /work msize=524288'
 
 # Walking and reading.
-told 700 "cd /src && $SUM"
+told 1800 "cd /src && $SUM"
 [ "$ANSWER" = "$host" ] || fail "the tree's sums: host $host, guest $ANSWER"
 told 20 'head -n 1 dir0/sub0/link; cd /; umount /src; m source /src ro,cache=loose && cd /src'
 [ "$ANSWER" = "$(head -n 1 ro/dir0/sub0/file0.c)" ] || fail "a link: $ANSWER"
 from=$(hundredths)
-told 400 'find . -type f -size -9 | wc -l'
+told 1200 'find . -type f -size -9 | wc -l'
 note "walk of $COUNT files with cache=loose: $(($(hundredths) - from))0 ms"
 [ "$ANSWER" = "$COUNT" ] || fail "with cache=loose the guest finds $ANSWER files"
 
@@ -76,7 +76,7 @@ told 60 'cd /src; for what in "echo x >new" "echo x >>dir0/sub0/file1.c" "mkdir 
 # Writing: a copy is a copy, on both sides.
 PART=dir1/sub0
 ! long || PART=dir1
-told 200 "cp -a /src/$PART /work/copy && cd /work && mkdir sub0 && chown 77:88 sub0 && chmod 1751 sub0"
+told 900 "cp -a /src/$PART /work/copy && cd /work && mkdir sub0 && chown 77:88 sub0 && chmod 1751 sub0"
 diff -r ro/$PART rw/copy || fail "the copy is another"
 [ "$(stat -c %u:%g:%a rw/sub0)" = 77:88:1751 ] || fail "$(stat rw/sub0)"
 told 20 'cp -a /src/dir0/sub0/file1.c /work/owned; stat -c %u:%g:%a /work/owned'
