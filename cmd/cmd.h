@@ -32,19 +32,34 @@ int cmd_help(struct log *log, int argc, char **argv);
 int cmd_version(struct log *log, int argc, char **argv);
 int cmd_caps(struct log *log, int argc, char **argv);
 int cmd_info(struct log *log, int argc, char **argv);
+int cmd_list(struct log *log, int argc, char **argv);
+int cmd_stat(struct log *log, int argc, char **argv);
+int cmd_events(struct log *log, int argc, char **argv);
+int cmd_reset(struct log *log, int argc, char **argv);
+int cmd_debug(struct log *log, int argc, char **argv);
 int cmd_pause(struct log *log, int argc, char **argv);
 int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);
 int cmd_balloon(struct log *log, int argc, char **argv);
 int cmd_link(struct log *log, int argc, char **argv);
 int cmd_resize(struct log *log, int argc, char **argv);
+int cmd_snapshot(struct log *log, int argc, char **argv);
+int cmd_restore(struct log *log, int argc, char **argv);
+
+struct snapshot_file;
 
 /**
- * device_command() - have @device of the running VM @vm do @words, and print its answer
+ * snapshot_path_open() - snapshot_open() of the file at @path; snapshot_path_close()
  *
- * Return: 0, or -1 with @err set.
+ * Return: 0, or -1 with @err set, which names it.
  */
-int device_command(const char *vm, const char *device, const char *words, struct error *err);
+int snapshot_path_open(const char *path, struct snapshot_file *f, struct error *err);
+void snapshot_path_close(struct snapshot_file *f);
+
+struct control_command;
+
+/* What a VM's control socket understands: tables of it (vm_commands.c). */
+extern const struct control_command *const vm_commands[];
 
 /**
  * not_started() - print @err as the one line that says why, and give the status

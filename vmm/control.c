@@ -1,92 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The control socket (include/lkvm/control.h).
+ * The control socket and its clients (include/lkvm/control.h).
  *
- * Ownership of a name is a lock: NAME.lock in the runtime directory, held by
- * flock(2) for the VM's life. Whoever holds it may remove a socket that an
- * earlier, dead VM left behind; nobody guesses from process numbers. The lock is
- * taken on an inode and then compared with the path, so two starters that race
- * with a VM's end can't both win.
+ * A client has a place among CONTROL_CLIENTS_MAX, and time to finish a request and to
+ * take an answer (CLIENT_SECONDS each; who listens to events may be silent for ever, and
+ * loses events, of which it is told, while it takes none). A new client that finds no
+ * place gets that of the one that has been silent for longest, and is told so where all
+ * are at work. Who exceeds a limit is told why and closed.
  *
- * A client gets one request of at most REQUEST_MAX bytes, CLIENT_SECONDS of time
- * and a place among CLIENTS_MAX, which a newer client takes from the one that has
- * been silent for longest; who exceeds a limit is closed. Nothing a client does
- * blocks the loop: sockets are non-blocking and an answer that does not fit the
- * socket's buffer is dropped with the client.
+ * Nothing a client does blocks the loop. One answer is under way at a time: before it is
+ * taken the client's next request is not looked at, so what a client can make us keep is
+ * one request, one answer and EVENTS_MAX bytes of events.
  *
  * Thread and lock: the loop's thread alone; no lock. Nothing is saved.
  */
-#include "lkvm/control.h"
+#include "control_parts.h"
 
 #include "lkvm/arch.h"
-#include "lkvm/runtime.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define REQUEST_MAX 256
-#define ANSWER_MAX 65536
-#define LINE_MAX_BYTES 1024 /* of an answer that is one line; an error's text fits */
-#define CLIENTS_MAX 8
 #define CLIENT_SECONDS 5
-#define PROTOCOL "lkvm/1 "
+#define EVENTS_MAX 65536
+#define FIRST_SIZE 1024
 
-/* How long a pause may wait for the slowest vCPU. */
-#define PAUSE_MS 5000
+/* More descriptors in one message than this are dropped by the kernel. */
+#define FDS_MAX 4
 
-struct client {
-	struct control *control;
-	int fd; /* -1: the place is free */
-	size_t len;
-	char buf[REQUEST_MAX];
-	struct loop_timer timer;
-};
-
-struct control {
-	struct vm *vm;
-	int lock_fd;
-	int fd;
-	bool paused;
-	struct loop_timer listen_again;
-	struct sockaddr_un addr;
-	char lock_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	struct client clients[CLIENTS_MAX];
-};
-
-bool control_name_ok(const char *name)
-{
-	size_t len = strlen(name);
-
-	return len >= 1 && len <= VM_NAME_MAX && strcmp(name, ".") && strcmp(name, "..") &&
-	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
-		       len;
-}
-
-static int make_paths(const char *name, bool make, char *sock, char *lock, size_t size,
-		      struct error *err)
-{
-	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	int len;
-
-	if (runtime_dir(dir, sizeof(dir), make, err))
-		return -1;
-	len = snprintf(sock, size, "%s/%s.sock", dir, name);
-	if (len < 0 || (size_t)len >= size)
-		return fail(err, "%s/%s.sock is too long a path for a socket", dir, name);
-	/* As long as the socket's path, which fits. */
-	if (lock && snprintf(lock, size, "%s/%s.lock", dir, name) != len)
-		return fail(err, "%s/%s.lock is too long a path", dir, name);
-	return 0;
-}
+/* --- a client ----------------------------------------------------------- */
 
 static void drop_client(struct client *c)
 {
@@ -95,153 +44,333 @@ static void drop_client(struct client *c)
 	loop_timer_cancel(&c->timer);
 	loop_remove_fd(c->control->vm->loop, c->fd);
 	close(c->fd);
+	if (c->passed >= 0)
+		close(c->passed);
+	free(c->in);
+	free(c->out);
 	c->fd = -1;
+	c->passed = -1;
+	c->in = NULL;
+	c->out = NULL;
+}
+
+/* Room for @more bytes behind @len. */
+static bool make_room(char **buf, size_t *size, size_t len, size_t more)
+{
+	size_t want = *size ? *size : FIRST_SIZE;
+	char *longer;
+
+	while (want < len + more)
+		want *= 2;
+	if (want == *size)
+		return true;
+	longer = realloc(*buf, want);
+	if (!longer)
+		return false;
+	*buf = longer;
+	*size = want;
+	return true;
+}
+
+static size_t waiting(const struct client *c)
+{
+	return c->out_len - c->sent;
+}
+
+void client_put(struct client *c, json_t *message)
+{
+	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	size_t len = text ? strlen(text) : 0;
+
+	json_decref(message);
+	if (len >= CONTROL_ANSWER_MAX) {
+		free(text);
+		client_refuse(c, "the answer is too long");
+		return;
+	}
+	/* Without memory for an answer the connection can't go on. */
+	if (!text || !make_room(&c->out, &c->out_size, c->out_len, len + 1)) {
+		c->closing = true;
+		c->sent = c->out_len;
+	} else {
+		memcpy(c->out + c->out_len, text, len);
+		c->out[c->out_len + len] = '\n';
+		c->out_len += len + 1;
+	}
+	free(text);
+}
+
+/* Return: false where the other side is gone. */
+static bool send_some(struct client *c)
+{
+	ssize_t n;
+
+	while (waiting(c)) {
+		n = send(c->fd, c->out + c->sent, waiting(c), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		c->sent += (size_t)n;
+		c->wait = WAIT_NOTHING; /* it takes something: its time begins anew */
+	}
+	c->out_len = 0;
+	c->sent = 0;
+	return true;
+}
+
+static json_int_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static json_t *event_message(struct control *control, const char *name, json_int_t when,
+			     json_t *data)
+{
+	return json_pack("{s:i, s:s, s:I, s:s, s:o}", "version", CONTROL_VERSION, "event", name,
+			 "time", when, "vm", control->vm->cfg->name, "data",
+			 data ? data : json_object());
+}
+
+/*
+ * To who has taken all that waited: first of all that the VM started, which nobody can have
+ * listened to; and how much it missed since.
+ */
+static void catch_up(struct client *c)
+{
+	struct control *control = c->control;
+
+	if (!c->listens || waiting(c) || c->closing)
+		return;
+	if (!c->greeted && control->started_ms) {
+		client_put(c, event_message(control, "started", control->started_ms, NULL));
+		c->greeted = true;
+	}
+	if (c->lost) {
+		client_put(c, event_message(control, "lost", wall_ms(),
+					    json_pack("{s:I}", "events", (json_int_t)c->lost)));
+		c->lost = 0;
+	}
+}
+
+static enum client_wait what_for(const struct client *c)
+{
+	if (c->control->busy || (c->listens && !c->in_len))
+		return WAIT_NOTHING;
+	if (waiting(c))
+		return c->listens ? WAIT_NOTHING : WAIT_READER;
+	return c->later ? WAIT_NOTHING : WAIT_REQUEST;
+}
+
+static bool takes_requests(const struct client *c)
+{
+	return !c->eof && !c->closing && !c->later && !waiting(c);
+}
+
+/* Nothing more comes, and there is nothing left to do for it. */
+static bool finished(const struct client *c)
+{
+	return c->closing || (c->eof && !c->later && !c->control->busy &&
+			      !memchr(c->in + c->looked, '\n', c->in_len - c->looked));
+}
+
+/* All of its requests that can be carried out now; the rest stays in the buffer. */
+static void serve(struct client *c)
+{
+	uint64_t serial = c->serial;
+	char *end;
+	size_t len;
+
+	while (c->fd >= 0 && c->serial == serial && !c->closing && !c->later && !waiting(c) &&
+	       !c->control->busy && c->in_len) {
+		end = memchr(c->in + c->looked, '\n', c->in_len - c->looked);
+		if (!end) {
+			c->looked = c->in_len;
+			if (c->in_len >= CONTROL_REQUEST_MAX)
+				client_refuse(c, "the request is longer than 64 KiB");
+			break;
+		}
+		len = (size_t)(end - c->in);
+		c->wait = WAIT_NOTHING;
+		loop_timer_cancel(&c->timer);
+		control_handle_line(c, c->in, len);
+		if (c->fd < 0 || c->serial != serial)
+			return;
+		memmove(c->in, c->in + len + 1, c->in_len - len - 1);
+		c->in_len -= len + 1;
+		c->looked = 0;
+		if (!send_some(c))
+			c->closing = true;
+	}
+}
+
+void client_settle(struct client *c)
+{
+	enum client_wait wait;
+	uint32_t events;
+
+	if (c->fd < 0)
+		return;
+	if (!send_some(c)) {
+		drop_client(c);
+		return;
+	}
+	catch_up(c);
+	if (!send_some(c)) {
+		drop_client(c);
+		return;
+	}
+	if (!waiting(c) && finished(c)) {
+		drop_client(c);
+		return;
+	}
+	events = (takes_requests(c) && c->in_len < CONTROL_REQUEST_MAX ? (uint32_t)EPOLLIN : 0) |
+		 (waiting(c) ? (uint32_t)EPOLLOUT : 0);
+	loop_modify_fd(c->control->vm->loop, c->fd, events);
+	wait = what_for(c);
+	if (wait == WAIT_NOTHING)
+		loop_timer_cancel(&c->timer);
+	else if (wait != c->wait)
+		loop_timer_arm(&c->timer, now_ns() + CLIENT_SECONDS * NSEC_PER_SEC);
+	c->wait = wait;
 }
 
 static void client_late(void *opaque)
 {
-	drop_client(opaque);
-}
+	struct client *c = opaque;
 
-/* A peer that is gone or reads nothing loses its answer, nothing else. */
-static void answer_text(struct client *c, const char *text, size_t len)
-{
-	(void)!send(c->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (c->wait == WAIT_REQUEST) {
+		client_refuse(c, "no request came in time");
+		send_some(c);
+	}
 	drop_client(c);
 }
 
-static void answer(struct client *c, const char *text)
+/* Keep the first descriptor of a message, drop the rest. */
+static void take_fds(struct client *c, struct msghdr *msg)
 {
-	char line[LINE_MAX_BYTES + 1];
-	int len = snprintf(line, sizeof(line), "%s\n", text);
+	struct cmsghdr *head;
+	int fds[FDS_MAX];
+	size_t i, nr;
 
-	answer_text(c, line, len > 0 ? (size_t)len : 0);
-}
-
-static void do_resume(struct control *control, struct client *c)
-{
-	if (control->paused) {
-		control->paused = false;
-		vm_unpause(control->vm);
-		answer(c, "ok resumed");
-	} else if (vm_wake(control->vm)) {
-		answer(c, "ok woken from suspend");
-	} else {
-		answer(c, "error the VM is neither paused nor suspended");
+	for (head = CMSG_FIRSTHDR(msg); head; head = CMSG_NXTHDR(msg, head)) {
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		nr = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(head), nr * sizeof(int));
+		for (i = 0; i < nr; i++) {
+			if (c->passed < 0)
+				c->passed = fds[i];
+			else
+				close(fds[i]);
+		}
 	}
 }
 
-static void do_pause(struct control *control, struct client *c)
+/* Return: false where the connection is broken. */
+static bool receive(struct client *c)
 {
-	int ret;
+	union {
+		char buf[CMSG_SPACE(FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} cmsg;
+	struct iovec iov;
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = cmsg.buf,
+			     .msg_controllen = sizeof(cmsg.buf)};
+	ssize_t n;
 
-	if (control->paused) {
-		answer(c, "error the VM is paused already");
-		return;
-	}
-	ret = vm_pause(control->vm, PAUSE_MS);
-	if (ret) {
-		answer(c, "error a vCPU did not stop in time; the VM goes on");
-		return;
-	}
-	control->paused = true;
-	answer(c, "ok paused");
-}
-
-static void do_info(struct control *control, struct client *c)
-{
-	struct vm *vm = control->vm;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-
-	if (!out) {
-		answer(c, "error no memory");
-		return;
-	}
-	fprintf(out, "ok\nname: %s\nstate: %s\nrestarts: %llu\n", vm->cfg->name,
-		control->paused	   ? "paused"
-		: vm_suspended(vm) ? "suspended to RAM"
-				   : "running",
-		(unsigned long long)vm->resets);
-	arch_print_plan(vm, out);
-	/* All or nothing: half an answer would be taken for the whole. */
-	if (fclose(out) || len >= ANSWER_MAX)
-		answer(c, "error the answer is too long");
-	else
-		answer_text(c, text, len);
-	free(text);
-}
-
-/* "device NAME WORDS…": what the words mean is the device's business. */
-static void do_device(struct control *control, struct client *c, const char *rest)
-{
-	char line[LINE_MAX_BYTES], reply[LINE_MAX_BYTES - 8], name[32];
-	const char *words = strchr(rest, ' ');
-	size_t len = words ? (size_t)(words - rest) : strlen(rest);
-	struct error err;
-
-	if (!len || len >= sizeof(name)) {
-		answer(c, "error the request names no device");
-		return;
-	}
-	memcpy(name, rest, len);
-	name[len] = '\0';
-	if (arch_device_command(control->vm, name, words ? words + 1 : "", reply, sizeof(reply),
-				&err))
-		snprintf(line, sizeof(line), "error %s", err.msg);
-	else
-		snprintf(line, sizeof(line), "ok%s%s", *reply ? " " : "", reply);
-	answer(c, line);
-}
-
-static void handle(struct client *c, const char *request)
-{
-	struct control *control = c->control;
-	const char *word = request + strlen(PROTOCOL);
-
-	if (strncmp(request, PROTOCOL, strlen(PROTOCOL))) {
-		answer(c, "error this VM speaks lkvm/1");
-	} else if (!strcmp(word, "resume")) {
-		do_resume(control, c);
-	} else if (!strcmp(word, "pause")) {
-		do_pause(control, c);
-	} else if (!strcmp(word, "info")) {
-		do_info(control, c);
-	} else if (!strncmp(word, "device ", 7)) {
-		do_device(control, c, word + 7);
-	} else if (!strcmp(word, "stop")) {
-		answer(c, "ok stopping");
-		vm_end(control->vm, VM_QUIT);
-	} else {
-		answer(c, "error unknown request");
-	}
+	if (!make_room(&c->in, &c->in_size, c->in_len, FIRST_SIZE))
+		return false;
+	iov = (struct iovec){c->in + c->in_len,
+			     min_u64(c->in_size, CONTROL_REQUEST_MAX) - c->in_len};
+	if (!iov.iov_len)
+		return true;
+	n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	take_fds(c, &msg);
+	if (!n)
+		c->eof = true;
+	c->in_len += (size_t)n;
+	return true;
 }
 
 static void client_ready(void *opaque, uint32_t events)
 {
 	struct client *c = opaque;
-	ssize_t n = recv(c->fd, c->buf + c->len, sizeof(c->buf) - c->len, MSG_DONTWAIT);
-	char *end;
+	uint64_t serial = c->serial;
 
-	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	/* Asked to take nothing more from it, only its end can be news. */
+	if ((events & (EPOLLHUP | EPOLLERR) && !takes_requests(c)) ||
+	    (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !receive(c))) {
 		drop_client(c);
 		return;
 	}
-	c->len += (size_t)n;
-	end = memchr(c->buf, '\n', c->len);
-	if (end) {
-		*end = '\0';
-		/* A zero byte in the line would hide what follows it. */
-		handle(c, strlen(c->buf) == (size_t)(end - c->buf) ? c->buf : PROTOCOL);
-	} else if (c->len == sizeof(c->buf)) {
-		answer(c, "error the request is too long");
+	serve(c);
+	if (c->serial == serial)
+		client_settle(c);
+}
+
+static void serve_all(void *opaque)
+{
+	struct control *control = opaque;
+	size_t i;
+
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (control->clients[i].fd < 0)
+			continue;
+		serve(&control->clients[i]);
+		client_settle(&control->clients[i]);
 	}
 }
 
+void control_started(struct control *control)
+{
+	if (control)
+		control->started_ms = wall_ms();
+}
+
+static size_t nr_listening(const struct control *control)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		nr += control->clients[i].fd >= 0 && control->clients[i].listens;
+	return nr;
+}
+
+void control_event(struct control *control, const char *name, json_t *data)
+{
+	json_t *message;
+	size_t i;
+
+	if (!control || !nr_listening(control)) {
+		json_decref(data);
+		return;
+	}
+	message = event_message(control, name, wall_ms(), data);
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *c = &control->clients[i];
+
+		if (c->fd < 0 || !c->listens || c->closing)
+			continue;
+		if (c->lost || waiting(c) > EVENTS_MAX)
+			c->lost++;
+		else
+			client_put(c, json_incref(message));
+		client_settle(c);
+	}
+	json_decref(message);
+}
+
+/* --- the socket --------------------------------------------------------- */
+
+/* Root may do all that the user may, and does not need us for it. */
 static bool peer_allowed(int fd)
 {
 	struct ucred cred;
@@ -252,21 +381,26 @@ static bool peer_allowed(int fd)
 	return cred.uid == geteuid() || !cred.uid;
 }
 
-/* A free place, or that of the client that has been silent for longest. */
+/* A free place, or that of the client that has been silent for longest, or NULL. */
 static struct client *take_place(struct control *control)
 {
-	struct client *oldest = &control->clients[0];
+	struct client *oldest = NULL;
 	size_t i;
 
-	for (i = 0; i < CLIENTS_MAX; i++) {
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *c = &control->clients[i];
 
 		if (c->fd < 0)
 			return c;
-		if (c->timer.deadline < oldest->timer.deadline)
+		if (c->wait == WAIT_REQUEST &&
+		    (!oldest || c->timer.deadline < oldest->timer.deadline))
 			oldest = c;
 	}
-	drop_client(oldest);
+	if (oldest) {
+		client_refuse(oldest, "others need the place of a client that says nothing");
+		send_some(oldest);
+		drop_client(oldest);
+	}
 	return oldest;
 }
 
@@ -275,6 +409,17 @@ static void listen_again(void *opaque)
 	struct control *control = opaque;
 
 	loop_modify_fd(control->vm->loop, control->fd, EPOLLIN);
+}
+
+static void turn_away(int fd, const char *why)
+{
+	char line[256];
+	int len = snprintf(line, sizeof(line),
+			   "{\"version\":%d,\"id\":null,\"error\":{\"message\":\"%s\"}}\n",
+			   CONTROL_VERSION, why);
+
+	(void)!send(fd, line, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
 }
 
 static void new_client(void *opaque, uint32_t events)
@@ -293,69 +438,45 @@ static void new_client(void *opaque, uint32_t events)
 		return;
 	}
 	if (!peer_allowed(fd)) {
-		close(fd);
+		turn_away(fd, "this VM belongs to another user");
 		return;
 	}
 	c = take_place(control);
-	if (loop_add_fd(control->vm->loop, fd, EPOLLIN, client_ready, c)) {
-		close(fd);
+	if (!c) {
+		turn_away(fd, "the VM serves as many clients as it can");
 		return;
 	}
-	c->fd = fd;
-	c->len = 0;
-	loop_timer_arm(&c->timer, now_ns() + CLIENT_SECONDS * NSEC_PER_SEC);
-}
-
-/* Is the lock that we hold still the one that the path names? */
-static bool holds_name(const struct control *control, int lock_fd)
-{
-	struct stat by_fd, by_path;
-
-	return !fstat(lock_fd, &by_fd) && !lstat(control->lock_path, &by_path) &&
-	       by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev;
-}
-
-/* Take the name; a second VM of the same name is refused. */
-static int take_lock(struct control *control, const char *name, struct error *err)
-{
-	int fd;
-
-	for (;;) {
-		fd = open(control->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (fd < 0)
-			return fail_errno(err, errno, "cannot open %s", control->lock_path);
-		if (flock(fd, LOCK_EX | LOCK_NB)) {
-			int errnum = errno;
-
-			close(fd);
-			if (errnum == EWOULDBLOCK)
-				return fail(err, "--name %s: a VM of this name runs already", name);
-			return fail_errno(err, errnum, "cannot lock %s", control->lock_path);
-		}
-		if (holds_name(control, fd))
-			break;
-		close(fd); /* the last owner removed it between our open and our lock */
+	if (loop_add_fd(control->vm->loop, fd, EPOLLIN, client_ready, c)) {
+		turn_away(fd, "no memory");
+		return;
 	}
-	control->lock_fd = fd;
-	return 0;
+	*c = (struct client){.control = control,
+			     .fd = fd,
+			     .passed = -1,
+			     .serial = ++control->serials,
+			     .timer = c->timer};
+	client_settle(c);
 }
 
 static int listen_at(struct control *control, struct error *err)
 {
-	const struct sockaddr *addr = (const struct sockaddr *)&control->addr;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 
+	memcpy(addr.sun_path, control->name.sock, sizeof(addr.sun_path));
 	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (control->fd < 0)
 		return fail_errno(err, errno, "cannot make a control socket");
 	/* Before bind: the inode is born with this mode. */
 	fchmod(control->fd, 0600);
-	unlink(control->addr.sun_path);
-	if (bind(control->fd, addr, sizeof(control->addr)) || listen(control->fd, CLIENTS_MAX))
-		return fail_errno(err, errno, "cannot listen on %s", control->addr.sun_path);
+	unlink(control->name.sock);
+	if (bind(control->fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    listen(control->fd, CONTROL_CLIENTS_MAX))
+		return fail_errno(err, errno, "cannot listen on %s", control->name.sock);
 	return 0;
 }
 
-struct control *control_create(struct vm *vm, struct error *err)
+struct control *control_create(struct vm *vm, const struct control_command *const *tables,
+			       struct error *err)
 {
 	struct control *control = calloc(1, sizeof(*control));
 	size_t i;
@@ -366,19 +487,22 @@ struct control *control_create(struct vm *vm, struct error *err)
 		return NULL;
 	}
 	control->vm = vm;
-	control->lock_fd = -1;
+	control->tables = tables;
+	control->name.fd = -1;
 	control->fd = -1;
-	control->addr.sun_family = AF_UNIX;
+	control->begin_ns = now_ns();
+	control->paused = vm->paused;
 	loop_timer_init(&control->listen_again, vm->loop, listen_again, control);
-	for (i = 0; i < CLIENTS_MAX; i++) {
-		control->clients[i].control = control;
-		control->clients[i].fd = -1;
-		loop_timer_init(&control->clients[i].timer, vm->loop, client_late,
-				&control->clients[i]);
+	loop_work_init(&control->serve_all, serve_all, control);
+	control_stop_init(control);
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *c = &control->clients[i];
+
+		*c = (struct client){.control = control, .fd = -1, .passed = -1};
+		loop_timer_init(&c->timer, vm->loop, client_late, c);
 	}
-	if (make_paths(vm->cfg->name, true, control->addr.sun_path, control->lock_path,
-		       sizeof(control->lock_path), err) ||
-	    take_lock(control, vm->cfg->name, err) || listen_at(control, err))
+	if (control_name_paths(&control->name, vm->cfg->name, true, err) ||
+	    control_name_take(&control->name, vm->cfg->name, err) || listen_at(control, err))
 		goto out;
 	ret = loop_add_fd(vm->loop, control->fd, EPOLLIN, new_client, control);
 	if (ret) {
@@ -391,73 +515,34 @@ out:
 	return NULL;
 }
 
+void control_ended(struct control *control, enum vm_verdict verdict)
+{
+	if (!control)
+		return;
+	control->ended = true;
+	control_event(control, "stopped",
+		      json_pack("{s:s}", "reason", control_verdict_word(verdict)));
+	control_stop_finish(control, verdict);
+}
+
 void control_destroy(struct control *control)
 {
 	size_t i;
 
 	if (!control)
 		return;
-	for (i = 0; i < CLIENTS_MAX; i++)
-		drop_client(&control->clients[i]);
+	control->ended = true;
+	control_stop_finish(control, VM_NOT_STARTED);
+	control_answer_all(control, "the VM has ended");
 	loop_timer_cancel(&control->listen_again);
+	loop_unpost(control->vm->loop, &control->serve_all);
 	if (control->fd >= 0) {
 		loop_remove_fd(control->vm->loop, control->fd);
 		close(control->fd);
 	}
-	if (control->lock_fd >= 0) {
-		/* A cleaner may have removed our files, and another VM taken the name. */
-		if (holds_name(control, control->lock_fd)) {
-			unlink(control->addr.sun_path);
-			unlink(control->lock_path);
-		}
-		close(control->lock_fd);
-	}
+	control_name_release(&control->name);
+	/* Last, for it tells that the name is free. */
+	for (i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		drop_client(&control->clients[i]);
 	free(control);
-}
-
-int control_request(const char *name, const char *word, char *text, size_t len, struct error *err)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct timeval limit = {.tv_sec = 2 * CLIENT_SECONDS};
-	char line[ANSWER_MAX];
-	size_t got = 0, first;
-	ssize_t n = 0;
-	int fd;
-
-	if (!control_name_ok(name))
-		return fail(err, "%.80s is not a VM's name", name);
-	if (make_paths(name, false, addr.sun_path, NULL, sizeof(addr.sun_path), err))
-		return -1;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return fail_errno(err, errno, "cannot make a socket");
-	/* Sending covers connecting: a VM that hangs accepts nobody. */
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		bool hangs = errno == EAGAIN;
-
-		close(fd);
-		return hangs ? fail(err, "%s: the VM did not answer", name)
-			     : fail(err, "no VM called %s runs here", name);
-	}
-	snprintf(line, sizeof(line), PROTOCOL "%s\n", word);
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL) >= 0)
-		while (got < sizeof(line) - 1 &&
-		       (n = recv(fd, line + got, sizeof(line) - 1 - got, 0)) > 0)
-			got += (size_t)n;
-	close(fd);
-	line[got] = '\0';
-	if (n < 0 || got == sizeof(line) - 1)
-		return fail(err, "%s: the VM did not answer %s", name,
-			    n < 0 ? "in time" : "in bounds");
-	if (!strncmp(line, "ok", 2)) {
-		snprintf(text, len, "%s", line[2] ? line + 3 : "");
-		return 0;
-	}
-	first = strcspn(line, "\n");
-	line[first] = '\0';
-	if (!strncmp(line, "error ", 6))
-		return fail(err, "%s: %s", name, line + 6);
-	return fail(err, "%s: the VM did not answer", name);
 }

@@ -4,9 +4,10 @@
  * with the loop turning in between.
  *
  * One VM serves all inputs, as in life. It is made on a host that says yes to
- * everything, and its vCPUs never start. Besides what the sanitizers see: an
- * answer begins with "ok" or "error" and ends its line, a complete line gets one,
- * and when the client is gone its place is free again.
+ * everything, and its vCPUs never start. Besides what the sanitizers see: all that comes
+ * back is lines of JSON, each an event or an answer of one of two kinds; each complete
+ * line that could be a request gets one, unless an earlier one waits for the VM's end; and
+ * when the client is gone its place is free again.
  */
 #include "lkvm/control.h"
 #include "lkvm/riscv/config.h"
@@ -111,6 +112,33 @@ static const char *kernel_path(void)
 	return path;
 }
 
+/* The core's commands but "reset", which would start vCPUs that have nothing to run. */
+static struct control_command commands[16];
+static const struct control_command *const tables[] = {commands, NULL};
+
+static void make_table(void)
+{
+	const struct control_command *row;
+	size_t n = 0;
+
+	for (row = control_core_commands; row->name; row++)
+		if (strcmp(row->name, "reset"))
+			commands[n++] = *row;
+}
+
+static void renew(void)
+{
+	struct error err;
+
+	if (vm->verdict == VM_ALIVE)
+		return;
+	vm->verdict = VM_ALIVE;
+	control_destroy(vm->control);
+	vm->control = control_create(vm, tables, &err);
+	if (!vm->control)
+		abort();
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const struct arch_config arch;
@@ -130,8 +158,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	signal(SIGPIPE, SIG_IGN);
 	vm = vm_create(&cfg, (struct kvm_sys){.ops = &yes_ops}, NULL, &err);
+	make_table();
 	if (vm)
-		vm->control = control_create(vm, &err);
+		vm->control = control_create(vm, tables, &err);
 	if (!vm || !vm->control) {
 		fprintf(stderr, "%s\n", err.msg);
 		abort();
@@ -156,20 +185,57 @@ static void turn(void)
 		;
 }
 
+/* Look at one line that came back. Return: it is an answer. */
+static bool look_at(const char *line, size_t len)
+{
+	json_t *message = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL), *error;
+	bool answer;
+
+	if (!json_is_object(message) ||
+	    json_integer_value(json_object_get(message, "version")) != CONTROL_VERSION)
+		abort();
+	answer = !json_is_string(json_object_get(message, "event"));
+	error = json_object_get(message, "error");
+	if (answer && (!json_object_get(message, "id") ||
+		       json_is_object(error) == json_is_object(json_object_get(message, "return"))))
+		abort();
+	if (error && !*json_string_value(json_object_get(error, "message")))
+		abort();
+	json_decref(message);
+	return answer;
+}
+
+/* All that came back is whole lines. Return: how many are answers. */
+static size_t look_at_all(const char *text, size_t len)
+{
+	size_t answers = 0;
+	const char *end;
+
+	while (len) {
+		end = memchr(text, '\n', len);
+		if (!end)
+			abort();
+		answers += look_at(text, (size_t)(end - text));
+		len -= (size_t)(end - text) + 1;
+		text = end + 1;
+	}
+	return answers;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t got = 0, sent = 0, piece;
-	char answer[16384];
+	static char text[1 << 20];
+	size_t got = 0, sent = 0, piece, answers;
 	bool line;
 	ssize_t n;
 	int fd;
 
 	if (!size)
 		return 0;
-	piece = 1 + data[0];
+	piece = 1 + data[0] * 16;
 	data++;
 	size--;
-	line = memchr(data, '\n', size < 256 ? size : 256);
+	line = memchr(data, '\n', size);
 	fd = dial();
 	while (sent < size) {
 		n = send(fd, data + sent, size - sent < piece ? size - sent : piece, MSG_NOSIGNAL);
@@ -177,19 +243,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break; /* answered and closed */
 		sent += (size_t)n;
 		turn();
+		while (got < sizeof(text) && (n = recv(fd, text + got, sizeof(text) - got, 0)) > 0)
+			got += (size_t)n;
 	}
 	turn();
-	while (got < sizeof(answer) && (n = recv(fd, answer + got, sizeof(answer) - got, 0)) > 0)
+	while (got < sizeof(text) && (n = recv(fd, text + got, sizeof(text) - got, 0)) > 0)
 		got += (size_t)n;
-	if (got &&
-	    ((strncmp(answer, "ok", 2) && strncmp(answer, "error ", 6)) || answer[got - 1] != '\n'))
-		abort();
-	if (line && !got)
-		abort();
-	if (!line && size < 256 && got)
+	/* "stop" is answered when the VM ends. */
+	if (vm->verdict != VM_ALIVE)
+		control_ended(vm->control, vm->verdict);
+	while (got < sizeof(text) && (n = recv(fd, text + got, sizeof(text) - got, 0)) > 0)
+		got += (size_t)n;
+	answers = look_at_all(text, got);
+	if (line != !!answers && sent < CONTROL_REQUEST_MAX)
 		abort();
 	close(fd);
 	turn();
-	vm->verdict = VM_ALIVE;
+	renew();
 	return 0;
 }

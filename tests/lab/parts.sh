@@ -63,15 +63,15 @@ tools_list() {
 	tools-build)
 		printf '%s\n' gcc libc6-dev make pkg-config
 		if [ "$(native_arch)" = riscv64 ]; then
-			printf '%s\n' libfdt-dev zlib1g-dev liburing-dev
+			printf '%s\n' libfdt-dev zlib1g-dev liburing-dev libjansson-dev
 		else
 			printf '%s\n' gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
 		fi
 		;;
 	tools-test)
 		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev liburing-dev \
-			device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
-			cppcheck shellcheck zstd xz-utils
+			libjansson-dev device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
+			cppcheck shellcheck mandoc zstd xz-utils
 		;;
 	tools-rootfs)
 		printf '%s\n' mmdebstrap
@@ -468,9 +468,10 @@ part_qemu() {
 }
 
 # Static libraries and headers for the cross compiler, not the C library: that comes with it.
+SYSROOT_PACKAGES=(libfdt-dev zlib1g-dev libzstd-dev liburing-dev libjansson-dev linux-libc-dev)
+
 part_sysroot() {
-	fetch_unstable riscv64 "$1" get_named libfdt-dev zlib1g-dev libzstd-dev liburing-dev \
-		linux-libc-dev || return 1
+	fetch_unstable riscv64 "$1" get_named "${SYSROOT_PACKAGES[@]}" || return 1
 	# Of the kernel's headers those for RISC-V; static libraries only.
 	rm -rf "${1:?}/usr/share"
 	find "$1/usr/include" -mindepth 1 -maxdepth 1 -name '*-linux-gnu*' ! -name 'riscv64-*' \
@@ -478,6 +479,7 @@ part_sysroot() {
 	find "$1/usr/lib" -name '*.so' -delete
 	[ -e "$1/usr/lib/riscv64-linux-gnu/libfdt.a" ] &&
 		[ -e "$1/usr/lib/riscv64-linux-gnu/libz.a" ] &&
+		[ -e "$1/usr/lib/riscv64-linux-gnu/libjansson.a" ] &&
 		[ -e "$1/usr/include/linux/kvm.h" ]
 }
 
@@ -666,6 +668,7 @@ elf_needed() {
 # What else than packages a part is made of; when that changes, it is made again.
 recipe() {
 	case $1 in
+	sysroot) printf '%s\n' "${SYSROOT_PACKAGES[@]}" ;;
 	helpers) printf '%s\n' "${HELPERS_PACKAGES[@]}" "${HELPERS_PROGRAMS[@]}" ;;
 	rootfs)
 		printf '%s\n' "$ROOTFS_SUITE" "$ROOTFS_MIB" "${ROOTFS_PACKAGES[@]}" \
@@ -686,7 +689,7 @@ ensure() {
 		esac
 		[ -n "${ENSURED[$part]-}" ] && continue
 		case $part in
-		helpers | rootfs)
+		sysroot | helpers | rootfs)
 			[ "$(cat "$CACHE/$part/.manifest.recipe" 2>/dev/null)" = \
 				"$(recipe "$part")" ] || rm -f "$CACHE/$part/.manifest"
 			;;
@@ -895,7 +898,7 @@ make_helpers() {
 GUEST_MODULES=(virtio_mmio virtio_blk virtio_net)
 GUEST_VIRTIO_MODULES=(virtio_mmio virtio_pci virtio_blk virtio_net virtio_console virtio_balloon
 	virtio-rng virtio_pmem nd_pmem 9pnet_virtio 9p virtiofs vmw_vsock_virtio_transport
-	vsock_diag ext4 overlay loop)
+	vsock_diag virtio_input evdev ext4 overlay loop)
 
 guest_cc() {
 	if [ "$(native_arch)" = riscv64 ]; then
@@ -903,6 +906,37 @@ guest_cc() {
 	else
 		echo riscv64-linux-gnu-gcc
 	fi
+}
+
+# Modules as a machine has them in /lib/modules/RELEASE, with what depmod makes of them: a line a
+# module, all that it needs behind the colon, what loads first last.
+make_modules() {
+	local kernel=$CACHE/kernel-$GUEST_KERNEL tree module i line
+
+	tree=$1/lib/modules/$(cat "$kernel/release")
+	mkdir -p "$tree" || return 1
+	for module in "${GUEST_WANTED[@]}"; do
+		find_modules "$GUEST_KERNEL" "$module" || return 1
+		[ ${#MODULE_ORDER[@]} -gt 0 ] || continue
+		line=
+		for ((i = ${#MODULE_ORDER[@]} - 1; i >= 0; i--)); do
+			line+=${line:+ }${MODULE_ORDER[i]#"$kernel/modules/"}
+			[[ $line == *:* ]] || line+=:
+			mkdir -p "$tree/$(dirname "${MODULE_ORDER[i]#"$kernel/modules/"}")" &&
+				cp "${MODULE_ORDER[i]}" "$tree/${MODULE_ORDER[i]#"$kernel/modules/"}" || return 1
+		done
+		echo "$line" >>"$tree/modules.dep"
+	done
+	tar -C "$1/lib/modules" --owner=0 --group=0 -cf "$1/modules.tar" . && rm -rf "$1/lib"
+}
+
+# modules_image KERNEL: what a guest that runs one command may need.
+modules_image() {
+	ensure "kernel-$1"
+	GUEST_KERNEL=$1
+	GUEST_WANTED=("${GUEST_VIRTIO_MODULES[@]}")
+	image "modules-$1" make_modules "$1" "${GUEST_WANTED[*]}" "$(part_key "kernel-$1")" \
+		"$(declare -f make_modules "${IMAGE_FUNCTIONS[@]}")"
 }
 
 # guest_image KERNEL [virtio]: initramfs of a guest from tests/boot/guest.

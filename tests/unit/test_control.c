@@ -1,137 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The control socket: what a command gets, what a broken or hostile client gets,
- * and who owns a name.
+ * The control socket: what each command does, how requests, answers and events look, and
+ * whose a name is.
  */
-#include "lkvm/control.h"
-
-#include "rig.h"
+#include "control_rig.h"
+#include "lkvm/virtio/button.h"
+#include "lkvm/virtio/kind.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define EID_SUSP 0x53555350
 
-static struct rig rig;
-static char runtime[64], dir[80];
-static struct error err;
-
-static const char *path(const char *leaf)
-{
-	static char text[200];
-
-	snprintf(text, sizeof(text), "%s/%s", dir, leaf);
-	return text;
-}
+static struct control_rig r;
 
 static void setup(void)
 {
-	snprintf(runtime, sizeof(runtime), "/tmp/lkvm-test-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(runtime));
-	setenv("XDG_RUNTIME_DIR", runtime, 1);
-	snprintf(dir, sizeof(dir), "%s/lkvm", runtime);
-	rig_init(&rig, FAKE_7_2);
-	rig.cfg.name = "a";
+	control_rig_init(&r);
 }
 
 static void teardown(void)
 {
-	static const char *const leaves[] = {"a.sock", "a.lock", "target", "b.sock", "b.lock"};
-	size_t i;
-
-	rig_end(&rig);
-	for (i = 0; i < ARRAY_SIZE(leaves); i++)
-		unlink(path(leaves[i]));
-	rmdir(dir);
-	ck_assert_int_eq(rmdir(runtime), 0);
+	control_rig_end(&r);
 }
 
-static void listen_on(struct rig *r)
+static const char *ask(const char *command)
 {
-	r->vm->control = control_create(r->vm, &err);
-	ck_assert_msg(r->vm->control, "%s", err.msg);
+	return control_rig_ask(&r, command, NULL);
 }
 
-static void start(void)
+static json_t *result_of(const char *command, const char *arguments)
 {
-	rig_create(&rig);
-	listen_on(&rig);
-	rig_start(&rig);
-	ck_assert(fake_wait_idle(rig.host, 0));
+	const char *text = control_rig_ask(&r, command, arguments);
+	json_t *result = json_loads(text, 0, NULL);
+
+	ck_assert_msg(result, "%s", text);
+	return result;
 }
 
-static const char *ask(const char *word)
+static const char *word_of(const char *command, const char *key)
 {
-	static char answer[4096];
+	static char word[64];
+	json_t *result = result_of(command, NULL);
 
-	snprintf(answer, sizeof(answer), "unset");
-	err.msg[0] = '\0';
-	if (control_request("a", word, answer, sizeof(answer), &err))
-		return err.msg;
-	/* One line, but for info. */
-	if (strchr(answer, '\n') && !strchr(answer, '\n')[1])
-		*strchr(answer, '\n') = '\0';
-	return answer;
-}
-
-static void set_path(struct sockaddr_un *addr, const char *leaf)
-{
-	const char *text = path(leaf);
-
-	ck_assert_uint_lt(strlen(text), sizeof(addr->sun_path));
-	memcpy(addr->sun_path, text, strlen(text) + 1);
-}
-
-static void stop(void)
-{
-	ck_assert_str_eq(ask("stop"), "stopping");
-	ck_assert_int_eq(rig_join(&rig), VM_QUIT);
-}
-
-static int dial(const char *leaf)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct timeval limit = {.tv_sec = 20};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_ge(fd, 0);
-	set_path(&addr, leaf);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	return fd;
-}
-
-/* Send @len bytes and return all that comes back until the VM closes. */
-static const char *say(const char *text, size_t len)
-{
-	static char answer[600];
-	int fd = dial("a.sock");
-	size_t got = 0;
-	ssize_t n;
-
-	/* The VM may have closed already. */
-	if (send(fd, text, len, MSG_NOSIGNAL) < 0)
-		ck_assert_int_eq(errno, EPIPE);
-	while (got < sizeof(answer) - 1 &&
-	       (n = recv(fd, answer + got, sizeof(answer) - 1 - got, 0)) > 0)
-		got += (size_t)n;
-	answer[got] = '\0';
-	close(fd);
-	return answer;
+	snprintf(word, sizeof(word), "%s", json_string_value(json_object_get(result, key)));
+	json_decref(result);
+	return word;
 }
 
 START_TEST(names)
 {
 	char longest[VM_NAME_MAX + 2];
+	json_t *result;
 
 	memset(longest, 'x', sizeof(longest));
 	longest[VM_NAME_MAX] = '\0';
@@ -150,9 +78,9 @@ START_TEST(names)
 	ck_assert(!control_name_ok("a b"));
 	ck_assert(!control_name_ok("a\nb"));
 	ck_assert(!control_name_ok("\xc3\xa4"));
-	ck_assert_int_eq(control_request("../a", "pause", longest, 8, &err), -1);
-	ck_assert_ptr_nonnull(strstr(err.msg, "not a VM's name"));
-	ck_assert_int_eq(control_request("", "pause", longest, 8, &err), -1);
+	ck_assert_int_eq(control_ask("../a", "pause", NULL, &result, &r.err), -1);
+	ck_assert_ptr_nonnull(strstr(r.err.msg, "not a VM's name"));
+	ck_assert_int_eq(control_ask("", "pause", NULL, &result, &r.err), -1);
 }
 END_TEST
 
@@ -160,46 +88,248 @@ START_TEST(pause_resume_stop)
 {
 	struct stat st;
 
-	start();
-	ck_assert_int_eq(lstat(dir, &st), 0);
+	control_rig_start(&r);
+	ck_assert_int_eq(lstat(r.dir, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0700);
-	ck_assert_int_eq(lstat(path("a.sock"), &st), 0);
+	ck_assert_int_eq(lstat(control_rig_path(&r, "a.sock"), &st), 0);
 	ck_assert(S_ISSOCK(st.st_mode));
 	ck_assert_uint_eq(st.st_mode & 07777, 0600);
 	ck_assert_str_eq(ask("resume"), "a: the VM is neither paused nor suspended");
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_uint_eq(rig.vm->parked, 1);
+	ck_assert_str_eq(ask("pause"), "{}");
+	ck_assert_uint_eq(r.rig.vm->parked, 1);
 	ck_assert_str_eq(ask("pause"), "a: the VM is paused already");
-	ck_assert_str_eq(ask("resume"), "resumed");
-	ck_assert(fake_wait_idle(rig.host, 0));
-	ck_assert_str_eq(ask("pause"), "paused");
-	stop(); /* also while paused */
-	vm_destroy(rig.vm);
-	rig.vm = NULL;
-	ck_assert_int_eq(access(path("a.sock"), F_OK), -1);
-	ck_assert_int_eq(access(path("a.lock"), F_OK), -1);
+	ck_assert_str_eq(ask("resume"), "{\"woken\":false}");
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	ck_assert_str_eq(ask("pause"), "{}");
+	control_rig_stop(&r); /* also while paused */
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	ck_assert_int_eq(access(control_rig_path(&r, "a.sock"), F_OK), -1);
+	ck_assert_int_eq(access(control_rig_path(&r, "a.lock"), F_OK), -1);
 	ck_assert_str_eq(ask("pause"), "no VM called a runs here");
 }
 END_TEST
 
-START_TEST(info)
+START_TEST(status_and_info)
 {
-	const char *text;
+	json_t *result, *lines;
 
-	start();
-	text = ask("info");
-	ck_assert_ptr_nonnull(strstr(text, "name: a\nstate: running\nrestarts: 0\n"));
-	ck_assert_ptr_nonnull(strstr(text, "RAM"));
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_ptr_nonnull(strstr(ask("info"), "state: paused\n"));
-	/* One who asks and leaves without reading. */
-	for (int i = 0; i < 50; i++) {
-		int fd = dial("a.sock");
+	control_rig_start(&r);
+	result = result_of("status", NULL);
+	ck_assert_str_eq(json_string_value(json_object_get(result, "name")), "a");
+	ck_assert_str_eq(json_string_value(json_object_get(result, "state")), "running");
+	ck_assert_int_eq(json_integer_value(json_object_get(result, "pid")), getpid());
+	ck_assert_int_eq(json_integer_value(json_object_get(result, "vcpus")), 1);
+	ck_assert_int_eq(json_integer_value(json_object_get(result, "memory")), 64 * MIB);
+	ck_assert_int_eq(json_integer_value(json_object_get(result, "restarts")), 0);
+	ck_assert_ptr_null(json_object_get(result, "machine"));
+	json_decref(result);
+	result = result_of("info", NULL);
+	lines = json_object_get(result, "machine");
+	ck_assert_uint_gt(json_array_size(lines), 5);
+	ck_assert_int_eq(strncmp(json_string_value(json_array_get(lines, 0)), "G-stage: ", 9), 0);
+	json_decref(result);
+	ck_assert_str_eq(ask("pause"), "{}");
+	ck_assert_str_eq(word_of("status", "state"), "paused");
+	control_rig_stop(&r);
+}
+END_TEST
 
-		ck_assert_int_eq(send(fd, "lkvm/1 info\n", 12, MSG_NOSIGNAL), 12);
-		close(fd);
+START_TEST(commands)
+{
+	json_t *result, *one;
+	size_t i, n = 0;
+
+	control_rig_start(&r);
+	result = result_of("commands", NULL);
+	json_array_foreach (json_object_get(result, "commands"), i, one)
+		n += !!json_string_value(json_object_get(one, "help"));
+	ck_assert_uint_ge(n, 11);
+	json_decref(result);
+	control_rig_stop(&r);
+}
+END_TEST
+
+START_TEST(figures)
+{
+	json_t *result, *all;
+
+	control_rig_start(&r);
+	result = result_of("stat", "{\"exits\":false}");
+	all = json_object_get(result, "figures");
+	ck_assert(json_is_integer(json_object_get(json_object_get(all, "vcpu0"), "mmio_exits")));
+	json_decref(result);
+	/* This host's KVM has no figures of its own. */
+	ck_assert_ptr_nonnull(strstr(control_rig_ask(&r, "stat", "{\"exits\":true}"),
+				     "KVM does not tell its figures"));
+	control_rig_stop(&r);
+}
+END_TEST
+
+START_TEST(debug)
+{
+	json_t *result, *hart, *registers;
+
+	r.rig.cfg.cpus = 2;
+	control_rig_start(&r);
+	result = result_of("debug", NULL);
+	ck_assert_uint_eq(json_array_size(json_object_get(result, "harts")), 2);
+	hart = json_array_get(json_object_get(result, "harts"), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(hart, "state")), "started");
+	registers = json_object_get(hart, "registers");
+	/* Where the kernel was loaded: RAM base + 2 MiB. */
+	ck_assert_str_eq(json_string_value(json_object_get(registers, "pc")), "0x0000000080200000");
+	ck_assert_ptr_nonnull(json_object_get(registers, "t6"));
+	ck_assert_ptr_nonnull(json_object_get(registers, "satp"));
+	ck_assert_ptr_nonnull(json_object_get(registers, "f31"));
+	ck_assert_str_eq(json_string_value(json_object_get(
+				 json_array_get(json_object_get(result, "harts"), 1), "state")),
+			 "stopped");
+	json_decref(result);
+	/* It goes on. */
+	ck_assert_uint_eq(r.rig.vm->paused, 0);
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	control_rig_stop(&r);
+}
+END_TEST
+
+START_TEST(reset)
+{
+	/* Whatever is configured for the guest's own. */
+	r.rig.cfg.on_reset = RESET_EXIT;
+	control_rig_start(&r);
+	ck_assert_str_eq(ask("reset"), "{}");
+	ck_assert(fake_wait_generation(r.rig.host, 1));
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	/* A paused VM is restarted and stays paused. */
+	ck_assert_str_eq(ask("pause"), "{}");
+	ck_assert_str_eq(ask("reset"), "{}");
+	ck_assert(fake_wait_generation(r.rig.host, 2));
+	ck_assert_str_eq(word_of("status", "state"), "paused");
+	ck_assert_str_eq(ask("resume"), "{\"woken\":false}");
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	control_rig_stop(&r);
+}
+END_TEST
+
+/* The next event of the VM; its data as JSON text. */
+static const char *event(struct control_client *c, const char *name)
+{
+	static char text[256];
+	json_t *object, *data;
+
+	ck_assert_msg(!control_next_event(c, 10000, &object, &r.err), "%s", r.err.msg);
+	ck_assert_str_eq(json_string_value(json_object_get(object, "event")), name);
+	ck_assert_str_eq(json_string_value(json_object_get(object, "vm")), "a");
+	ck_assert_int_gt(json_integer_value(json_object_get(object, "time")), 1700000000000);
+	data = json_object_get(object, "data");
+	ck_assert(json_is_object(data));
+	text[json_dumpb(data, text, sizeof(text) - 1, JSON_COMPACT)] = '\0';
+	json_decref(object);
+	return text;
+}
+
+START_TEST(events)
+{
+	struct control_client *c;
+	json_t *result, *none;
+
+	control_rig_start(&r);
+	c = control_connect("a", &r.err);
+	ck_assert_ptr_nonnull(c);
+	ck_assert_int_eq(control_send(c, "events", NULL, -1, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	json_decref(result);
+	ck_assert_str_eq(event(c, "started"), "{}");
+	ask("pause");
+	ck_assert_str_eq(event(c, "paused"), "{}");
+	ask("resume");
+	ck_assert_str_eq(event(c, "resumed"), "{\"woken\":false}");
+	/* The same connection takes further requests. */
+	ck_assert_int_eq(control_send(c, "reset", NULL, -1, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	json_decref(result);
+	ck_assert_str_eq(event(c, "reset"), "{}");
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	/* Nothing more: nothing has happened. */
+	ck_assert_int_eq(control_next_event(c, 50, &none, &r.err), -1);
+	control_rig_stop(&r);
+	ck_assert_str_eq(event(c, "stopped"), "{\"reason\":\"stopped\"}");
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	ck_assert_int_eq(control_next_event(c, 10000, &none, &r.err), 1);
+	control_hang_up(c);
+}
+END_TEST
+
+static void many_events(struct rig *rig, void *arg)
+{
+	unsigned int i, *nr = arg;
+
+	for (i = 0; i < *nr; i++)
+		control_event(rig->vm->control, "tick", json_pack("{s:i}", "nr", i));
+}
+
+/* Who takes none loses some, is told how many, and holds up nobody. */
+START_TEST(slow_listener)
+{
+	unsigned int nr = 20000, got = 0, lost = 0;
+	struct control_client *c;
+	json_t *result, *one;
+	const char *name;
+
+	control_rig_start(&r);
+	c = control_connect("a", &r.err);
+	ck_assert_int_eq(control_send(c, "events", NULL, -1, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	json_decref(result);
+	ck_assert_str_eq(event(c, "started"), "{}");
+	rig_call(&r.rig, many_events, &nr);
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	while (got + lost < nr) {
+		ck_assert_msg(!control_next_event(c, 10000, &one, &r.err), "%s", r.err.msg);
+		name = json_string_value(json_object_get(one, "event"));
+		result = json_object_get(one, "data");
+		if (!strcmp(name, "lost"))
+			lost += (unsigned int)json_integer_value(json_object_get(result, "events"));
+		else
+			ck_assert_int_eq(json_integer_value(json_object_get(result, "nr")), got++);
+		json_decref(one);
 	}
-	stop();
+	ck_assert_uint_gt(lost, 0);
+	ck_assert_uint_gt(got, 100);
+	ask("pause");
+	ck_assert_str_eq(event(c, "paused"), "{}");
+	control_hang_up(c);
+	control_rig_stop(&r);
+}
+END_TEST
+
+START_TEST(panic)
+{
+	static const struct fake_op program[] = {
+		{.kind = FAKE_WAIT},
+		{.kind = FAKE_PRINT, .addr = 0x10000000, .text = "Kernel panic - not syncing: x\n"},
+		{.kind = FAKE_EVENT, .value = 2},
+		{.kind = FAKE_END},
+	};
+	struct control_client *c;
+	json_t *result;
+
+	r.rig.host->programs[0] = program;
+	control_rig_start(&r);
+	c = control_connect("a", &r.err);
+	ck_assert_int_eq(control_send(c, "events", NULL, -1, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	json_decref(result);
+	ck_assert_str_eq(event(c, "started"), "{}");
+	fake_poke(r.rig.host, 0);
+	ck_assert_str_eq(event(c, "panic"), "{}");
+	ck_assert_str_eq(event(c, "stopped"), "{\"reason\":\"died\"}");
+	ck_assert_int_eq(rig_join(&r.rig), VM_DIED);
+	control_hang_up(c);
 }
 END_TEST
 
@@ -212,159 +342,33 @@ START_TEST(wake_from_suspend)
 	};
 	unsigned int i;
 
-	rig.host->programs[0] = program;
-	rig_create(&rig);
-	listen_on(&rig);
-	rig_start(&rig);
-	for (i = 0; i < 5000 && !vm_suspended(rig.vm); i++)
+	r.rig.host->programs[0] = program;
+	rig_create(&r.rig);
+	control_rig_listen(&r, &r.rig);
+	rig_start(&r.rig);
+	for (i = 0; i < 5000 && !vm_suspended(r.rig.vm); i++)
 		usleep(1000);
-	ck_assert(vm_suspended(rig.vm));
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_str_eq(ask("resume"), "resumed");
-	ck_assert_str_eq(ask("resume"), "woken from suspend");
-	ck_assert_int_eq(rig_join(&rig), VM_POWEROFF);
+	ck_assert(vm_suspended(r.rig.vm));
+	ck_assert_str_eq(word_of("status", "state"), "suspended");
+	ck_assert_ptr_nonnull(strstr(ask("stop"), "has suspended itself"));
+	ck_assert_str_eq(ask("pause"), "{}");
+	ck_assert_str_eq(ask("resume"), "{\"woken\":false}");
+	ck_assert_str_eq(ask("resume"), "{\"woken\":true}");
+	ck_assert_int_eq(rig_join(&r.rig), VM_POWEROFF);
 }
 END_TEST
 
-START_TEST(odd_requests)
+START_TEST(made_paused)
 {
-	static const struct {
-		const char *text;
-		size_t len;
-		const char *answer;
-	} odd[] = {
-		{"lkvm/1 dance\n", 13, "error unknown request\n"},
-		{"lkvm/1 \n", 8, "error unknown request\n"},
-		{"lkvm/1 Pause\n", 13, "error unknown request\n"},
-		{"lkvm/1 pause \n", 14, "error unknown request\n"},
-		{"lkvm/1 resume\r\n", 15, "error unknown request\n"},
-		{"lkvm/2 pause\n", 13, "error this VM speaks lkvm/1\n"},
-		{"lkvm/1\n", 7, "error this VM speaks lkvm/1\n"},
-		{"pause\n", 6, "error this VM speaks lkvm/1\n"},
-		{"\n", 1, "error this VM speaks lkvm/1\n"},
-		{"\0\0\0\0\n", 5, "error unknown request\n"},
-		{"lkvm/1 stop\0x\n", 14, "error unknown request\n"},
-		{"\xff\xff\xff\xff\n", 5, "error this VM speaks lkvm/1\n"},
-	};
-	size_t i;
-
-	start();
-	for (i = 0; i < ARRAY_SIZE(odd); i++)
-		ck_assert_msg(!strcmp(say(odd[i].text, odd[i].len), odd[i].answer),
-			      "request %zu: %s", i, say(odd[i].text, odd[i].len));
-	/* Two lines: one request, one answer. */
-	ck_assert_str_eq(say("lkvm/1 resume\nlkvm/1 stop\n", 26),
-			 "error the VM is neither paused nor suspended\n");
-	stop();
-}
-END_TEST
-
-START_TEST(too_long)
-{
-	static char text[70000];
-	size_t len;
-
-	start();
-	memset(text, 'x', sizeof(text));
-	for (len = 256; len <= 258; len++)
-		ck_assert_str_eq(say(text, len), "error the request is too long\n");
-	/* The longest line there can be. */
-	text[255] = '\n';
-	ck_assert_str_eq(say(text, 256), "error this VM speaks lkvm/1\n");
-	text[255] = 'x';
-	/* A request and then a flood: the answer, or nothing, but no harm. */
-	memcpy(text, "lkvm/1 dance\n", 13);
-	say(text, sizeof(text));
-	stop();
-}
-END_TEST
-
-START_TEST(in_pieces)
-{
-	static const char text[] = "lkvm/1 pause\n";
-	char answer[32] = "";
-	int fd;
-	size_t i;
-
-	start();
-	fd = dial("a.sock");
-	for (i = 0; i < strlen(text); i++) {
-		ck_assert_int_eq(send(fd, text + i, 1, MSG_NOSIGNAL), 1);
-		usleep(500);
-	}
-	ck_assert_int_gt(recv(fd, answer, sizeof(answer) - 1, 0), 0);
-	ck_assert_str_eq(answer, "ok paused\n");
-	close(fd);
-	/* Closed for writing by the client: the answer still comes. */
-	fd = dial("a.sock");
-	ck_assert_int_eq(send(fd, "lkvm/1 resume\n", 14, 0), 14);
-	shutdown(fd, SHUT_WR);
-	memset(answer, 0, sizeof(answer));
-	ck_assert_int_gt(recv(fd, answer, sizeof(answer) - 1, 0), 0);
-	ck_assert_str_eq(answer, "ok resumed\n");
-	close(fd);
-	stop();
-}
-END_TEST
-
-START_TEST(half_a_message)
-{
-	struct pollfd pfd;
-	uint64_t begin = now_ns();
-	char c;
-	int fd, gone;
-
-	start();
-	fd = dial("a.sock");
-	ck_assert_int_eq(send(fd, "lkvm/1 pau", 10, 0), 10);
-	/* Others are served meanwhile. */
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_str_eq(ask("resume"), "resumed");
-	/* One that leaves in the middle. */
-	gone = dial("a.sock");
-	ck_assert_int_eq(send(gone, "lkvm/1 st", 9, 0), 9);
-	close(gone);
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_str_eq(ask("resume"), "resumed");
-	/* Then its time is over. */
-	pfd = (struct pollfd){.fd = fd, .events = POLLIN};
-	ck_assert_int_eq(poll(&pfd, 1, 15000), 1);
-	ck_assert_int_eq(recv(fd, &c, 1, 0), 0);
-	ck_assert_uint_ge(now_ns() - begin, 4 * NSEC_PER_SEC);
-	close(fd);
-	stop();
-}
-END_TEST
-
-START_TEST(a_thousand_connections)
-{
-	int fds[64], fd;
-	size_t before, i;
-
-	start();
-	/* They come and go at once. */
-	before = open_fds();
-	for (i = 0; i < 1000; i++) {
-		fd = dial("a.sock");
-		if (i % 3)
-			(void)!send(fd, "lkvm/1 x\n", i % 10, MSG_NOSIGNAL | MSG_DONTWAIT);
-		close(fd);
-	}
-	ck_assert_str_eq(ask("pause"), "paused");
-	ck_assert_str_eq(ask("resume"), "resumed");
-	for (i = 0; i < 100 && open_fds() > before; i++)
-		usleep(10000);
-	ck_assert_uint_eq(open_fds(), before);
-	/* They stay and say nothing: the VM keeps a few, drops the rest, and recovers. */
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = dial("a.sock");
-	usleep(100000);
-	ck_assert_uint_le(open_fds(), before + ARRAY_SIZE(fds) + 8);
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
-		close(fds[i]);
-	usleep(100000);
-	ck_assert_str_eq(ask("pause"), "paused");
-	stop();
+	/* As a restored VM may be. */
+	rig_create(&r.rig);
+	ck_assert_int_eq(vm_pause(r.rig.vm, 0), 0);
+	control_rig_listen(&r, &r.rig);
+	rig_start(&r.rig);
+	ck_assert_str_eq(word_of("status", "state"), "paused");
+	ck_assert_str_eq(ask("resume"), "{\"woken\":false}");
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	control_rig_stop(&r);
 }
 END_TEST
 
@@ -372,189 +376,342 @@ START_TEST(a_vcpu_that_does_not_stop)
 {
 	static const struct fake_op program[] = {{.kind = FAKE_STUCK}, {.kind = FAKE_END}};
 
-	rig.host->programs[0] = program;
-	start();
+	r.rig.host->programs[0] = program;
+	control_rig_start(&r);
 	ck_assert_str_eq(ask("pause"), "a: a vCPU did not stop in time; the VM goes on");
-	fake_poke(rig.host, 0);
-	ck_assert_str_eq(ask("pause"), "paused");
-	stop();
+	fake_poke(r.rig.host, 0);
+	ck_assert_str_eq(ask("pause"), "{}");
+	control_rig_stop(&r);
 }
 END_TEST
 
-/* A VM that hangs holds up a command for seconds, not for ever. */
-START_TEST(nobody_answers)
+/* Nobody can be asked: the plain command ends the VM and says why, the other refuses. */
+START_TEST(stop_without_button)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[8];
-	uint64_t begin;
-	size_t i;
+	json_t *result;
 
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	set_path(&addr, "a.sock");
-	ck_assert_int_eq(bind(server, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	ck_assert_int_eq(listen(server, 0), 0);
-	for (i = 0; i < ARRAY_SIZE(fds); i++) {
-		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		(void)!connect(fds[i], (struct sockaddr *)&addr, sizeof(addr));
+	control_rig_start(&r);
+	ck_assert_ptr_nonnull(
+		strstr(control_rig_ask(&r, "stop", "{\"how\":\"ask\"}"), "no power button"));
+	ck_assert_ptr_nonnull(
+		strstr(control_rig_ask(&r, "stop", "{\"how\":\"softly\"}"), "\"ask\" or \"kill\""));
+	ck_assert_ptr_nonnull(
+		strstr(control_rig_ask(&r, "stop", "{\"timeout\":-1}"), "0 to 86400"));
+	result = result_of("stop", "{}");
+	ck_assert_str_eq(json_string_value(json_object_get(result, "ended")), "stopped");
+	ck_assert(json_is_true(json_object_get(result, "forced")));
+	ck_assert_ptr_nonnull(
+		strstr(json_string_value(json_object_get(result, "unasked")), "no power button"));
+	json_decref(result);
+	ck_assert_int_eq(rig_join(&r.rig), VM_QUIT);
+}
+END_TEST
+
+/* A guest with a driver for its power button, which powers off when poked. */
+#define STATUS_STORE(word)                                                                         \
+	{                                                                                          \
+		.kind = FAKE_STORE, .addr = 0x10001070, .value = (word), .size = 4                 \
 	}
-	begin = now_ns();
-	ck_assert_str_eq(ask("pause"), "a: the VM did not answer");
-	ck_assert_uint_lt(now_ns() - begin, 20 * NSEC_PER_SEC);
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
-		close(fds[i]);
-	close(server);
+static const struct fake_op with_driver[] = {
+	STATUS_STORE(1),
+	STATUS_STORE(3),
+	{.kind = FAKE_STORE, .addr = 0x10001024, .value = 1, .size = 4},
+	{.kind = FAKE_STORE, .addr = 0x10001020, .value = 1, .size = 4},
+	STATUS_STORE(11),
+	STATUS_STORE(15),
+	{.kind = FAKE_WAIT},
+	{.kind = FAKE_EVENT, .value = 1},
+	{.kind = FAKE_END},
+};
+
+static void start_with_button(const struct fake_op *program)
+{
+	r.rig.cfg.virtio[r.rig.cfg.nr_virtio++] =
+		(struct virtio_request){.kind = &virtio_button_kind, .text = ""};
+	r.rig.cfg.transport = TRANSPORT_MMIO;
+	r.rig.host->programs[0] = program;
+	control_rig_start(&r);
+}
+
+static struct control_client *stopping(int timeout)
+{
+	struct control_client *c = control_connect("a", &r.err);
+
+	ck_assert_ptr_nonnull(c);
+	ck_assert_int_eq(control_send(c, "stop",
+				      json_pack("{s:s, s:i}", "how", "ask", "timeout", timeout), -1,
+				      &r.err),
+			 0);
+	return c;
+}
+
+static const char *how_ended(struct control_client *c)
+{
+	static char text[128];
+	json_t *result;
+
+	ck_assert_msg(!control_result(c, 20000, &result, &r.err), "%s", r.err.msg);
+	text[json_dumpb(result, text, sizeof(text) - 1, JSON_COMPACT)] = '\0';
+	json_decref(result);
+	return text;
+}
+
+START_TEST(stop_asked)
+{
+	struct control_client *c, *other;
+	json_t *result;
+
+	start_with_button(with_driver);
+	/* A guest that stands still can't be asked. */
+	ask("pause");
+	ck_assert_ptr_nonnull(
+		strstr(control_rig_ask(&r, "stop", "{\"how\":\"ask\"}"), "is paused"));
+	ck_assert_ptr_nonnull(strstr(ask("stop"), "is paused"));
+	ask("resume");
+	c = stopping(600);
+	other = stopping(600);
+	/* It takes its time, and others are served meanwhile. */
+	ck_assert_int_eq(control_result(c, 100, &result, &r.err), -1);
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	fake_poke(r.rig.host, 0);
+	ck_assert_str_eq(how_ended(c), "{\"ended\":\"poweroff\",\"forced\":false}");
+	ck_assert_str_eq(how_ended(other), "{\"ended\":\"poweroff\",\"forced\":false}");
+	ck_assert_int_eq(rig_join(&r.rig), VM_POWEROFF);
+	/* The VM's name is free when the connection ends. */
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	ck_assert_int_eq(control_wait_gone(c, 10000, &r.err), 0);
+	ck_assert_str_eq(ask("status"), "no VM called a runs here");
+	control_hang_up(c);
+	control_hang_up(other);
 }
 END_TEST
 
-START_TEST(no_such_vm)
+START_TEST(stop_in_vain)
 {
-	/* Not even the directory. */
-	ck_assert_ptr_nonnull(strstr(ask("pause"), "no VM"));
-	ck_assert_int_eq(access(dir, F_OK), -1);
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	ck_assert_str_eq(ask("pause"), "no VM called a runs here");
+	uint64_t begin = now_ns();
+	struct control_client *c;
+
+	start_with_button(with_driver);
+	c = stopping(1);
+	ck_assert_str_eq(how_ended(c), "{\"ended\":\"stopped\",\"forced\":true}");
+	ck_assert_uint_ge(now_ns() - begin, NSEC_PER_SEC);
+	control_hang_up(c);
+	ck_assert_int_eq(rig_join(&r.rig), VM_QUIT);
 }
 END_TEST
 
-START_TEST(stale_socket)
+/* The client leaves; the VM's patience ends all the same. */
+START_TEST(stop_and_leave)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	/* A VM that was killed leaves both files behind. */
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	set_path(&addr, "a.sock");
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	ck_assert_int_eq(listen(fd, 1), 0);
-	close(fd);
-	fd = open(path("a.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	close(fd);
-	ck_assert_str_eq(ask("pause"), "no VM called a runs here");
-	start();
-	ck_assert_str_eq(ask("pause"), "paused");
-	stop();
+	start_with_button(with_driver);
+	control_hang_up(stopping(0));
+	ck_assert_int_eq(rig_join(&r.rig), VM_QUIT);
 }
 END_TEST
 
-START_TEST(same_name_twice)
+START_TEST(stop_impatiently)
 {
-	struct rig other;
+	struct control_client *c;
 
-	start();
-	rig_init(&other, FAKE_7_2);
-	other.cfg.name = "a";
-	rig_create(&other);
-	ck_assert_ptr_null(control_create(other.vm, &err));
-	ck_assert_ptr_nonnull(strstr(err.msg, "--name a: a VM of this name runs already"));
-	/* Another name is fine, and the first was not disturbed. */
-	other.cfg.name = "b";
-	listen_on(&other);
-	vm_destroy(other.vm);
-	other.vm = NULL;
-	ck_assert_int_eq(access(path("b.sock"), F_OK), -1);
-	rig_end(&other);
-	ck_assert_str_eq(ask("pause"), "paused");
-	stop();
+	start_with_button(with_driver);
+	c = stopping(600);
+	control_rig_stop(&r);
+	ck_assert_str_eq(how_ended(c), "{\"ended\":\"stopped\",\"forced\":true}");
+	control_hang_up(c);
 }
 END_TEST
 
-/* A cleaner removed the files; a new VM took the name: the old one leaves it alone. */
-START_TEST(only_its_own_files)
+START_TEST(stop_without_driver)
 {
-	struct rig other;
+	static const struct fake_op program[] = {{.kind = FAKE_END}};
 
-	/* The old VM is the inner one, so that its end can be looked at. */
-	rig_create(&rig);
-	rig_init(&other, FAKE_7_2);
-	other.cfg.name = "a";
-	rig_create(&other);
-	listen_on(&other);
-	ck_assert_int_eq(unlink(path("a.sock")), 0);
-	ck_assert_int_eq(unlink(path("a.lock")), 0);
-	listen_on(&rig);
-	control_destroy(other.vm->control);
-	other.vm->control = NULL;
-	ck_assert_int_eq(access(path("a.sock"), F_OK), 0);
-	ck_assert_int_eq(access(path("a.lock"), F_OK), 0);
-	control_destroy(rig.vm->control);
-	rig.vm->control = NULL;
-	ck_assert_int_eq(access(path("a.sock"), F_OK), -1);
-	rig_end(&other);
+	start_with_button(program);
+	ck_assert_ptr_nonnull(
+		strstr(control_rig_ask(&r, "stop", "{\"how\":\"ask\"}"), "no driver"));
+	ck_assert_ptr_nonnull(strstr(control_rig_ask(&r, "stop", NULL), "no driver"));
+	ck_assert_int_eq(rig_join(&r.rig), VM_QUIT);
 }
 END_TEST
 
-START_TEST(planted_symlinks)
-{
-	struct stat st;
-	int fd;
+/* --- later answers, descriptors --------------------------------------------- */
 
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	fd = open(path("target"), O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-	ck_assert_int_eq(write_all(fd, "mine", 4), 4);
-	close(fd);
-	rig_create(&rig);
-	ck_assert_int_eq(symlink("target", path("a.lock")), 0);
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	ck_assert_ptr_nonnull(strstr(err.msg, "a.lock"));
-	ck_assert_int_eq(lstat(path("a.lock"), &st), 0);
-	ck_assert(S_ISLNK(st.st_mode));
-	ck_assert_int_eq(unlink(path("a.lock")), 0);
-	/* At the socket's place: replaced, not followed. */
-	ck_assert_int_eq(symlink("target", path("a.sock")), 0);
-	listen_on(&rig);
-	ck_assert_int_eq(lstat(path("a.sock"), &st), 0);
-	ck_assert(S_ISSOCK(st.st_mode));
-	ck_assert_int_eq(stat(path("target"), &st), 0);
-	ck_assert_int_eq(st.st_size, 4);
-	ck_assert_uint_eq(st.st_mode & 07777, 0640);
+static struct control_later *waiting[2];
+static size_t nr_waiting;
+
+static int do_later(struct control_call *call, json_t **result, struct error *err)
+{
+	(void)result;
+	waiting[nr_waiting] = control_later(call, err);
+	return waiting[nr_waiting++] ? CONTROL_LATER : -1;
+}
+
+static int do_at_once(struct control_call *call, json_t **result, struct error *err)
+{
+	struct control_later *later = control_later(call, err);
+
+	(void)result;
+	control_answer(later, json_pack("{s:i}", "at", 1), NULL);
+	return CONTROL_LATER;
+}
+
+/* Another request comes while the handler turns the loop: it has to wait. */
+static int do_turn(struct control_call *call, json_t **result, struct error *err)
+{
+	uint64_t begin = now_ns();
+
+	(void)err;
+	while (now_ns() - begin < 300 * NSEC_PER_MSEC)
+		loop_run_once(call->vm->loop, 50);
+	*result = json_pack("{s:b}", "paused", call->vm->paused != 0);
+	return 0;
+}
+
+static int do_take(struct control_call *call, json_t **result, struct error *err)
+{
+	char text[16] = "";
+
+	if (call->fd < 0)
+		return fail(err, "no descriptor came");
+	ck_assert_int_ge(pread(call->fd, text, sizeof(text) - 1, 0), 0);
+	*result = json_pack("{s:s}", "text", text);
+	return 0;
+}
+
+static const struct control_command more_commands[] = {
+	{"later", do_later, "answers when told to"},
+	{"at-once", do_at_once, "answers before it comes back"},
+	{"turn", do_turn, "turns the loop"},
+	{"take", do_take, "reads from a descriptor"},
+	{NULL, NULL, NULL},
+};
+
+static void start_with_more(void)
+{
+	static const struct control_command *const tables[] = {control_core_commands, more_commands,
+							       NULL};
+
+	nr_waiting = 0;
+	rig_create(&r.rig);
+	r.rig.vm->control = control_create(r.rig.vm, tables, &r.err);
+	ck_assert_ptr_nonnull(r.rig.vm->control);
+	rig_start(&r.rig);
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+}
+
+static void answer_first(struct rig *rig, void *arg)
+{
+	(void)rig;
+	control_answer(waiting[0], json_pack("{s:s}", "word", (const char *)arg), NULL);
+}
+
+static struct control_client *asking(const char *command)
+{
+	struct control_client *c = control_connect("a", &r.err);
+
+	ck_assert_msg(c, "%s", r.err.msg);
+	ck_assert_int_eq(control_send(c, command, NULL, -1, &r.err), 0);
+	return c;
+}
+
+START_TEST(later)
+{
+	struct control_client *first, *second;
+	static char word[] = "done";
+	json_t *result;
+
+	start_with_more();
+	ck_assert_str_eq(ask("at-once"), "{\"at\":1}");
+	first = asking("later");
+	/* What is asked behind it waits for it. */
+	ck_assert_int_eq(control_send(first, "status", NULL, -1, &r.err), 0);
+	/* Others do not. */
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	ck_assert_int_eq(control_result(first, 50, &result, &r.err), -1);
+	rig_call(&r.rig, answer_first, word);
+	ck_assert_int_eq(control_result(first, 10000, &result, &r.err), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(result, "state")), "running");
+	json_decref(result);
+	/* One that leaves before it is answered. */
+	nr_waiting = 0;
+	second = asking("later");
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	control_hang_up(second);
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	rig_call(&r.rig, answer_first, word);
+	/* One that is not answered before the VM ends. */
+	nr_waiting = 0;
+	second = asking("later");
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	control_rig_stop(&r);
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	ck_assert_int_eq(control_result(second, 10000, &result, &r.err), -1);
+	ck_assert_str_eq(r.err.msg, "a: the VM has ended");
+	control_hang_up(second);
+	control_hang_up(first);
 }
 END_TEST
 
-START_TEST(bad_directories)
+START_TEST(one_at_a_time)
 {
-	char longest[200];
+	struct control_client *first, *second;
+	json_t *result;
 
-	rig_create(&rig);
-	ck_assert_int_eq(mkdir(dir, 0755), 0);
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	ck_assert_ptr_nonnull(strstr(err.msg, "mode 0700"));
-	ck_assert_int_eq(rmdir(dir), 0);
-	/* A symlink to a good one is no directory of our own. */
-	ck_assert_int_eq(symlink("/tmp", dir), 0);
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	ck_assert_int_eq(unlink(dir), 0);
-	if (!geteuid()) {
-		ck_assert_int_eq(mkdir(dir, 0700), 0);
-		ck_assert_int_eq(chown(dir, 1, 1), 0);
-		ck_assert_ptr_null(control_create(rig.vm, &err));
-		ck_assert_ptr_nonnull(strstr(err.msg, "your own"));
-		ck_assert_int_eq(rmdir(dir), 0);
+	start_with_more();
+	first = asking("turn");
+	usleep(50000);
+	second = asking("pause");
+	ck_assert_int_eq(control_result(first, 10000, &result, &r.err), 0);
+	ck_assert(json_is_false(json_object_get(result, "paused")));
+	json_decref(result);
+	ck_assert_int_eq(control_result(second, 10000, &result, &r.err), 0);
+	json_decref(result);
+	ck_assert_str_eq(word_of("status", "state"), "paused");
+	control_hang_up(first);
+	/* One that leaves while its own request is at work. */
+	first = asking("turn");
+	usleep(50000);
+	control_hang_up(first);
+	ck_assert_str_eq(word_of("status", "state"), "paused");
+	control_hang_up(second);
+	control_rig_stop(&r);
+}
+END_TEST
+
+START_TEST(passed_descriptor)
+{
+	struct control_client *c;
+	json_t *result;
+	int fd = memfd_create("passed", MFD_CLOEXEC), i;
+	size_t before;
+
+	ck_assert_int_eq(write(fd, "content", 7), 7);
+	start_with_more();
+	before = open_fds();
+	c = control_connect("a", &r.err);
+	ck_assert_int_eq(control_send(c, "take", NULL, fd, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(result, "text")), "content");
+	json_decref(result);
+	ck_assert_int_eq(control_send(c, "take", NULL, -1, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), -1);
+	ck_assert_str_eq(r.err.msg, "a: no descriptor came");
+	/* To a command that wants none, or to none at all: closed. */
+	ck_assert_int_eq(control_send(c, "status", NULL, fd, &r.err), 0);
+	ck_assert_int_eq(control_result(c, 10000, &result, &r.err), 0);
+	json_decref(result);
+	for (i = 0; i < 10; i++) {
+		ck_assert_int_eq(control_send(c, "dance", NULL, fd, &r.err), 0);
+		ck_assert_int_eq(control_result(c, 10000, &result, &r.err), -1);
 	}
-	memset(longest, 'x', sizeof(longest));
-	longest[0] = '/';
-	longest[sizeof(longest) - 1] = '\0';
-	setenv("XDG_RUNTIME_DIR", longest, 1);
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	ck_assert_ptr_nonnull(strstr(err.msg, "too long a path"));
-	/* Long enough that the directory fits and the socket does not. */
-	longest[90] = '\0';
-	setenv("XDG_RUNTIME_DIR", longest, 1);
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	setenv("XDG_RUNTIME_DIR", "relative", 1);
-	unsetenv("HOME");
-	ck_assert_ptr_null(control_create(rig.vm, &err));
-	ck_assert_ptr_nonnull(strstr(err.msg, "HOME"));
-	/* Without a runtime directory: a hidden one at home. */
-	setenv("HOME", runtime, 1);
-	unsetenv("XDG_RUNTIME_DIR");
-	listen_on(&rig);
-	snprintf(longest, sizeof(longest), "%s/.lkvm/a.sock", runtime);
-	ck_assert_int_eq(access(longest, F_OK), 0);
-	control_destroy(rig.vm->control);
-	rig.vm->control = NULL;
-	snprintf(longest, sizeof(longest), "%s/.lkvm", runtime);
-	ck_assert_int_eq(rmdir(longest), 0);
+	control_hang_up(c);
+	ck_assert_str_eq(word_of("status", "state"), "running");
+	for (i = 0; i < 100 && open_fds() > before; i++)
+		usleep(10000);
+	ck_assert_uint_eq(open_fds(), before);
+	control_rig_stop(&r);
+	close(fd);
 }
 END_TEST
 
@@ -567,21 +724,26 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, pause_resume_stop);
-	tcase_add_test(tc, info);
+	tcase_add_test(tc, status_and_info);
+	tcase_add_test(tc, commands);
+	tcase_add_test(tc, figures);
+	tcase_add_test(tc, debug);
+	tcase_add_test(tc, reset);
+	tcase_add_test(tc, events);
+	tcase_add_test(tc, slow_listener);
+	tcase_add_test(tc, panic);
 	tcase_add_test(tc, wake_from_suspend);
-	tcase_add_test(tc, odd_requests);
-	tcase_add_test(tc, too_long);
-	tcase_add_test(tc, in_pieces);
-	tcase_add_test(tc, half_a_message);
-	tcase_add_test(tc, a_thousand_connections);
+	tcase_add_test(tc, made_paused);
 	tcase_add_test(tc, a_vcpu_that_does_not_stop);
-	tcase_add_test(tc, nobody_answers);
-	tcase_add_test(tc, no_such_vm);
-	tcase_add_test(tc, stale_socket);
-	tcase_add_test(tc, same_name_twice);
-	tcase_add_test(tc, only_its_own_files);
-	tcase_add_test(tc, planted_symlinks);
-	tcase_add_test(tc, bad_directories);
+	tcase_add_test(tc, stop_without_button);
+	tcase_add_test(tc, stop_asked);
+	tcase_add_test(tc, stop_in_vain);
+	tcase_add_test(tc, stop_and_leave);
+	tcase_add_test(tc, stop_impatiently);
+	tcase_add_test(tc, stop_without_driver);
+	tcase_add_test(tc, later);
+	tcase_add_test(tc, one_at_a_time);
+	tcase_add_test(tc, passed_descriptor);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
