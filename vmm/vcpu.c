@@ -9,10 +9,10 @@
  * the shared area of the vCPU that the thread runs.
  *
  * Exits. MMIO goes to the bus; what nobody claims reads as zero and is dropped.
- * System events end the VM or restart it. What only RISC-V knows goes to
- * arch_handle_exit(). Everything else, and a KVM_RUN that fails, is a host fault
- * or a guest that KVM cannot carry on: the VM ends with a report of the hart and
- * where it stood, once.
+ * System events end the VM or restart it; a guest that shuts down because of a
+ * failure, as it says, has died. What only RISC-V knows goes to arch_handle_exit().
+ * Everything else, and a KVM_RUN that fails, is a host fault or a guest that KVM
+ * cannot carry on: the VM ends with a report of the hart and where it stood, once.
  *
  * Thread and lock: each function says; device code runs on the vCPU's thread
  * under the bus's read lock and the device's own. Registers are saved by the
@@ -80,14 +80,28 @@ static void handle_mmio(struct vcpu *vcpu)
 	arch_mmio_done(vcpu, gpa, write);
 }
 
+/* KVM hands on the reason of the SBI call (SBI 3.0, "System Reset Extension"). */
+#define REASON_SYSTEM_FAILURE 1
+
+static enum vcpu_next handle_shutdown(struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->kvm.run;
+
+	if (run->system_event.ndata && run->system_event.data[0] == REASON_SYSTEM_FAILURE) {
+		log_error(vcpu->vm->log, "the guest shut down because of a failure in it");
+		return died(vcpu);
+	}
+	vm_end(vcpu->vm, VM_POWEROFF);
+	return VCPU_PARK;
+}
+
 static enum vcpu_next handle_system_event(struct vcpu *vcpu)
 {
 	uint32_t type = vcpu->kvm.run->system_event.type;
 
 	switch (type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
-		vm_end(vcpu->vm, VM_POWEROFF);
-		return VCPU_PARK;
+		return handle_shutdown(vcpu);
 	case KVM_SYSTEM_EVENT_RESET:
 		vm_end(vcpu->vm, VM_RESET);
 		return VCPU_PARK;
@@ -196,7 +210,7 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 		go = gate != GATE_EXIT;
 		if (!go)
 			break;
-		if (gate == GATE_OPEN && next == VCPU_RUN)
+		if ((gate == GATE_OPEN || vcpu->pass) && next == VCPU_RUN)
 			break;
 		if (gate == GATE_OPEN && next == VCPU_SUSPEND && vm->wake) {
 			vm->wake = false;
@@ -213,9 +227,10 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *vcpu = opaque;
-	enum vcpu_next next = VCPU_RUN;
+	enum vcpu_next next = vcpu->sleeps ? VCPU_SUSPEND : VCPU_RUN;
 	sigset_t set;
 
+	vcpu->sleeps = false;
 	process_set_kick_flag(&vcpu->kvm.run->immediate_exit);
 	sigemptyset(&set);
 	sigaddset(&set, process_kick_signal());

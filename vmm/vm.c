@@ -19,12 +19,13 @@
  * threads counted under vm->lock. A vCPU that waits for a wake-up from suspend,
  * or for the VM to end, counts as parked already.
  *
- * Thread and lock: as the header says. What is saved: nothing here yet knows of
- * files; the snapshot code walks the parts.
+ * Thread and lock: as the header says. What is saved: nothing here knows of files; the
+ * snapshot code walks the parts, and comes back as a struct vm_image.
  */
 #include "lkvm/vm.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/arch_state.h"
 #include "lkvm/control.h"
 #include "lkvm/guest_console.h"
 #include "lkvm/process.h"
@@ -135,16 +136,20 @@ static int create_kvm(struct vm *vm, struct error *err)
 /* A KVM VM exists and is empty: fill it. Runs at the start and at each reset. */
 static int fill_kvm(struct vm *vm, struct error *err)
 {
+	/* A reset boots, whatever the VM came from. */
+	const struct vm_image *image = vm->resets ? NULL : vm->cfg->image;
 	int ret;
 
 	for (;;) {
 		if (add_memslots(vm, err) || create_vcpus(vm, err))
 			return -1;
+		if (image && image->vcpus(image->opaque, vm, err))
+			return -1;
 		ret = arch_irqchip(vm, err);
 		if (ret < 0)
 			return -1;
 		if (!ret)
-			return arch_boot(vm, err);
+			return image ? image->memory(image->opaque, vm, err) : arch_boot(vm, err);
 		destroy_vcpus(vm);
 		kvm_vm_destroy(&vm->kvm);
 		if (create_kvm(vm, err) || arch_kvm_setup(vm, err))
@@ -172,11 +177,20 @@ static int stop_threads(struct vm *vm)
 	return 0;
 }
 
+/* The vCPUs are about to run. */
+static int go(struct vm *vm, struct error *err)
+{
+	vm->origin.left = true;
+	return arch_go(vm, err);
+}
+
 static int start_threads(struct vm *vm, struct error *err)
 {
 	unsigned int i;
 	int ret;
 
+	if (!vm->paused && go(vm, err))
+		return -1;
 	atomic_store(&vm->gate, vm->paused ? GATE_CLOSED : GATE_OPEN);
 	vm->threads = true;
 	for (i = 0; i < vm->nr_vcpus; i++) {
@@ -195,12 +209,16 @@ static int restart(struct vm *vm, struct error *err)
 	destroy_vcpus(vm);
 	kvm_vm_destroy(&vm->kvm);
 	arch_reset(vm);
+	vm->resets++;
+	vm->origin.known = false;
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||
 	    fill_kvm(vm, err))
 		return -1;
-	vm->resets++;
 	guest_console_restarted(vm->console);
-	return start_threads(vm, err);
+	if (start_threads(vm, err))
+		return -1;
+	control_event(vm->control, "reset", NULL);
+	return 0;
 }
 
 static void carry_out_verdict(void *opaque)
@@ -208,7 +226,9 @@ static void carry_out_verdict(void *opaque)
 	struct vm *vm = opaque;
 	enum vm_verdict verdict;
 	struct error err;
+	bool asked = vm->reset_asked;
 
+	vm->reset_asked = false;
 	pthread_mutex_lock(&vm->lock);
 	verdict = vm->verdict;
 	pthread_mutex_unlock(&vm->lock);
@@ -225,10 +245,11 @@ static void carry_out_verdict(void *opaque)
 	}
 	if (verdict == VM_RESET) {
 		arch_flush(vm);
-		if (guest_console_panicked(vm->console)) {
+		if (!asked && guest_console_panicked(vm->console)) {
 			log_error(vm->log, "the guest's kernel panicked");
+			control_event(vm->control, "panic", NULL);
 			verdict = VM_DIED;
-		} else if (vm->cfg->on_reset == RESET_RESTART) {
+		} else if (asked || vm->cfg->on_reset == RESET_RESTART) {
 			log_debug(vm->log, "the guest resets");
 			pthread_mutex_lock(&vm->lock);
 			vm->verdict = VM_ALIVE;
@@ -250,6 +271,12 @@ void vm_end(struct vm *vm, enum vm_verdict verdict)
 		vm->verdict = verdict;
 	pthread_mutex_unlock(&vm->lock);
 	loop_post(vm->loop, &vm->end_work);
+}
+
+void vm_reset(struct vm *vm)
+{
+	vm->reset_asked = true;
+	vm_end(vm, VM_RESET);
 }
 
 int vm_pause(struct vm *vm, int timeout_ms)
@@ -277,8 +304,39 @@ int vm_pause(struct vm *vm, int timeout_ms)
 	return 0;
 }
 
+int vm_step(struct vm *vm, unsigned int id, unsigned int ms)
+{
+	const struct timespec while_running = {.tv_nsec = (long)(ms * NSEC_PER_MSEC)};
+	uint64_t deadline = now_ns() + 5 * NSEC_PER_SEC;
+	struct timespec until = {.tv_sec = (time_t)(deadline / NSEC_PER_SEC),
+				 .tv_nsec = (long)(deadline % NSEC_PER_SEC)};
+	int ret = 0;
+
+	if (!vm->threads)
+		return 0;
+	pthread_mutex_lock(&vm->lock);
+	vm->vcpus[id].pass = true;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	nanosleep(&while_running, NULL);
+	pthread_mutex_lock(&vm->lock);
+	vm->vcpus[id].pass = false;
+	vcpu_kick(&vm->vcpus[id]);
+	while (vm->parked < vm->nr_vcpus && !ret)
+		ret = pthread_cond_timedwait(&vm->cond, &vm->lock, &until);
+	pthread_mutex_unlock(&vm->lock);
+	return -ret;
+}
+
 void vm_unpause(struct vm *vm)
 {
+	struct error err;
+
+	if (vm->paused == 1 && vm->threads && go(vm, &err)) {
+		log_fatal(vm->log, "the VM can't go on: %s", err.msg);
+		vm_end(vm, VM_DIED);
+		return;
+	}
 	pthread_mutex_lock(&vm->lock);
 	if (vm->paused && !--vm->paused && vm->threads) {
 		atomic_store(&vm->gate, GATE_OPEN);
@@ -356,6 +414,7 @@ struct vm *vm_create(const struct vm_config *cfg, struct kvm_sys sys, struct log
 	}
 	vm->cfg = cfg;
 	vm->log = log;
+	vm->paused = cfg->paused;
 	vm->signal_fd = -1;
 	vm->kvm.fd = -1;
 	vm->kvm.vm_fd = -1;
@@ -389,6 +448,14 @@ out:
 	return NULL;
 }
 
+/* All devices are there: the rest of a state that the VM goes on from. */
+static int take_image(struct vm *vm, struct error *err)
+{
+	const struct vm_image *image = vm->cfg->image;
+
+	return image ? image->state(image->opaque, vm, err) : 0;
+}
+
 enum vm_verdict vm_run(struct vm *vm)
 {
 	struct error err;
@@ -404,10 +471,11 @@ enum vm_verdict vm_run(struct vm *vm)
 	}
 	if (vm->cfg->timeout_s)
 		loop_timer_arm(&vm->timeout, now_ns() + vm->cfg->timeout_s * NSEC_PER_SEC);
-	if (arch_start(vm, &err) || start_threads(vm, &err)) {
+	if (arch_start(vm, &err) || take_image(vm, &err) || start_threads(vm, &err)) {
 		log_fatal(vm->log, "%s", err.msg);
 		return VM_NOT_STARTED;
 	}
+	control_started(vm->control);
 	ret = loop_run(vm->loop);
 	stop_threads(vm);
 	loop_timer_cancel(&vm->timeout);
@@ -418,6 +486,7 @@ enum vm_verdict vm_run(struct vm *vm)
 		ret = VM_DIED;
 	}
 	vm->verdict = (enum vm_verdict)ret;
+	control_ended(vm->control, vm->verdict);
 	return vm->verdict;
 }
 
@@ -426,8 +495,9 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	stop_threads(vm);
-	control_destroy(vm->control);
 	arch_destroy(vm);
+	/* Its end tells clients that all is over: files are closed by now. */
+	control_destroy(vm->control);
 	if (vm->loop) {
 		loop_timer_cancel(&vm->timeout);
 		loop_unpost(vm->loop, &vm->end_work);

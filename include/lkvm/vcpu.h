@@ -32,6 +32,8 @@ enum vcpu_next {
  * @id: index and KVM id
  * @kvm: its descriptor and shared area
  * @unfinished: KVM has an exit to finish at the next KVM_RUN (own thread)
+ * @pass: it may run though the gate is closed (vm->lock)
+ * @sleeps: its thread begins as that of a hart that suspended the guest to RAM
  * @mmio_exits, @other_exits: counters (own thread writes)
  */
 struct vcpu {
@@ -41,6 +43,8 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	bool unfinished;
+	bool pass;
+	bool sleeps;
 	_Atomic uint64_t mmio_exits, other_exits;
 };
 

@@ -53,6 +53,17 @@ enum vm_gate {
 };
 
 /**
+ * struct vm_origin - a saved state that a VM came from (loop thread)
+ * @known: it came from one, and has not been reset since
+ * @left: its vCPUs have run since
+ * @id: its name; @parent: that of the state that it came from itself
+ */
+struct vm_origin {
+	bool known, left;
+	uint8_t id[16], parent[16];
+};
+
+/**
  * struct vm - one virtual machine
  * @cfg: what was asked
  * @log: where it speaks
@@ -72,6 +83,8 @@ enum vm_gate {
  * @end_work: brings a vm_end() to the loop
  * @verdict: set once by vm_end()
  * @resets: how often the guest was restarted
+ * @origin: the saved state that it came from
+ * @reset_asked: the user wants the reset that is due (loop thread)
  */
 struct vm {
 	const struct vm_config *cfg;
@@ -101,6 +114,8 @@ struct vm {
 	struct loop_timer timeout;
 	int signal_fd;
 	uint64_t resets;
+	struct vm_origin origin;
+	bool reset_asked;
 	struct ratelimit mmio_rl, sbi_rl, csr_rl;
 };
 
@@ -130,6 +145,11 @@ void vm_destroy(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_verdict verdict);
 
 /**
+ * vm_reset() - restart the guest, whatever is configured for its own resets (loop thread)
+ */
+void vm_reset(struct vm *vm);
+
+/**
  * vm_pause() - park all vCPUs; nests
  * @timeout_ms: how long to wait for the slowest
  *
@@ -141,6 +161,14 @@ void vm_end(struct vm *vm, enum vm_verdict verdict);
  */
 int vm_pause(struct vm *vm, int timeout_ms);
 void vm_unpause(struct vm *vm);
+
+/**
+ * vm_step() - let one vCPU of a paused VM run for a moment (loop thread)
+ * @ms: about how long
+ *
+ * Return: 0 with all parked again; -ETIMEDOUT.
+ */
+int vm_step(struct vm *vm, unsigned int id, unsigned int ms);
 
 /**
  * vm_suspend() - the guest has suspended itself to RAM (vCPU thread)

@@ -169,21 +169,29 @@ END_TEST
 START_TEST(system_events)
 {
 	static const struct {
-		uint32_t type;
+		uint32_t type, ndata;
+		uint64_t reason;
 		enum vm_verdict verdict;
 	} events[] = {
-		{KVM_SYSTEM_EVENT_SHUTDOWN, VM_POWEROFF},
-		{KVM_SYSTEM_EVENT_RESET, VM_RESET},
-		{KVM_SYSTEM_EVENT_CRASH, VM_DIED},
-		{4, VM_DIED},
-		{0, VM_DIED},
-		{UINT32_MAX, VM_DIED},
+		{KVM_SYSTEM_EVENT_SHUTDOWN, 1, 0, VM_POWEROFF},
+		{KVM_SYSTEM_EVENT_SHUTDOWN, 0, 1, VM_POWEROFF},
+		{KVM_SYSTEM_EVENT_SHUTDOWN, 1, 1, VM_DIED},
+		{KVM_SYSTEM_EVENT_SHUTDOWN, 1, 2, VM_POWEROFF},
+		{KVM_SYSTEM_EVENT_SHUTDOWN, 1, UINT32_MAX, VM_POWEROFF},
+		{KVM_SYSTEM_EVENT_RESET, 1, 0, VM_RESET},
+		{KVM_SYSTEM_EVENT_RESET, 1, 1, VM_RESET},
+		{KVM_SYSTEM_EVENT_CRASH, 0, 0, VM_DIED},
+		{4, 0, 0, VM_DIED},
+		{0, 0, 0, VM_DIED},
+		{UINT32_MAX, 0, 0, VM_DIED},
 	};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(events); i++) {
 		rig.vm->verdict = VM_ALIVE;
 		run_area()->system_event.type = events[i].type;
+		run_area()->system_event.ndata = events[i].ndata;
+		run_area()->system_event.data[0] = events[i].reason;
 		ck_assert_int_eq(handle(KVM_EXIT_SYSTEM_EVENT), VCPU_PARK);
 		ck_assert_int_eq(rig.vm->verdict, events[i].verdict);
 	}

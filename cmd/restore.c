@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * "lkvm restore": a VM in the foreground that goes on from a snapshot. Its exit status is
+ * that of "lkvm run".
+ *
+ * What the file can't have is said on the command line, in run's words: disks, networks,
+ * shares. No path of the file is followed; it has none. Before a VM exists the file's
+ * configuration is compared with the command line and with this host, and every reason
+ * why they do not fit is told, not only the first.
+ *
+ * The option table is made when the command starts: a row for each kind of virtio device.
+ */
+#include "cmd.h"
+#include "lkvm/control.h"
+#include "lkvm/process.h"
+#include "lkvm/riscv/config.h"
+#include "lkvm/snapshot/snapshot.h"
+#include "lkvm/virtio/console.h"
+#include "lkvm/virtio/kind.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_VIRTIO_ROWS 32
+
+struct restore_options {
+	const char *name, *kernel, *initrd;
+	struct virtio_request asked[VM_MAX_VIRTIO];
+	size_t nr_asked;
+	enum hgatp_choice hgatp;
+	bool paused, says_reset;
+	enum reset_choice on_reset;
+	unsigned int timeout;
+	enum log_level level;
+};
+
+static int set_name(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err)
+{
+	struct restore_options *o = target;
+
+	(void)opt;
+	(void)on;
+	if (!control_name_ok(value))
+		return fail(err, "a name is 1 to %d of the characters A-Z a-z 0-9 . _ -",
+			    VM_NAME_MAX);
+	o->name = value;
+	return 0;
+}
+
+static int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
+			struct error *err)
+{
+	struct restore_options *o = target;
+
+	(void)opt;
+	(void)on;
+	return log_level_parse(value, &o->level, err);
+}
+
+static int set_reset(void *target, const struct option_spec *opt, const char *value, bool on,
+		     struct error *err)
+{
+	((struct restore_options *)target)->says_reset = true;
+	return option_set_word(target, opt, value, on, err);
+}
+
+/* A virtio device: which kind is told by the row's offset. */
+static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
+		      struct error *err)
+{
+	struct restore_options *o = target;
+
+	(void)on;
+	if (o->nr_asked == ARRAY_SIZE(o->asked))
+		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->asked));
+	o->asked[o->nr_asked++] = (struct virtio_request){.kind = virtio_kinds[opt->offset],
+							  .text = value ? value : ""};
+	return 0;
+}
+
+static const char *const paging_words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
+static const char *const reset_words[] = {"restart", "exit", NULL};
+
+#define FIELD(field) .offset = offsetof(struct restore_options, field)
+
+static const struct option_spec fixed_rows[] = {
+	{"name", 0, "NAME", "what the VM is called (as in the file)", "Running", .set = set_name},
+	{"paused", 0, NULL, "do not let it run before \"lkvm resume\"", NULL,
+	 .set = option_set_flag, FIELD(paused)},
+	{"kernel", 'k', "FILE", "what boots when the guest resets", NULL, .set = option_set_string,
+	 FIELD(kernel)},
+	{"initrd", 'i', "FILE", "its initial RAM disk", NULL, .set = option_set_string,
+	 FIELD(initrd)},
+	{"on-reboot", 0, "WHAT", "when the guest resets: restart (with -k), exit (without)", NULL,
+	 .set = set_reset, FIELD(on_reset), .words = reset_words},
+	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL,
+	 .set = option_set_word, FIELD(hgatp), .words = paging_words},
+	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
+	 .set = option_set_uint, FIELD(timeout)},
+	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
+	 .set = set_loglevel},
+};
+
+struct restore_table {
+	struct option_table table;
+	struct option_spec rows[ARRAY_SIZE(fixed_rows) + MAX_VIRTIO_ROWS + 1];
+};
+
+static void make_table(struct restore_table *t)
+{
+	size_t row, i;
+
+	memset(t, 0, sizeof(*t));
+	for (row = 0; row < ARRAY_SIZE(fixed_rows); row++)
+		t->rows[row] = fixed_rows[row];
+	for (i = 0; i < MAX_VIRTIO_ROWS && virtio_kinds[i]; i++)
+		t->rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
+						      .letter = virtio_kinds[i]->letter,
+						      .arg = virtio_kinds[i]->arg,
+						      .help = virtio_kinds[i]->help,
+						      .group = i ? NULL : "Devices",
+						      .set = add_virtio,
+						      .offset = i};
+	t->table = (struct option_table){
+		.command = "restore",
+		.operands = "FILE",
+		.summary = "Start a virtual machine that goes on from a snapshot.\n\n"
+			   "Devices are given again, as to \"lkvm run\"; all else is in the file.",
+		.rows = t->rows};
+}
+
+/* The console's own device, where that is what the VM has. */
+static int add_console(struct restore_options *o, const struct snapshot_saved *s, struct error *err)
+{
+	if (s->cfg.console != CONSOLE_VIRTIO)
+		return 0;
+	if (o->nr_asked == ARRAY_SIZE(o->asked))
+		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->asked));
+	memmove(o->asked + 1, o->asked, o->nr_asked++ * sizeof(o->asked[0]));
+	o->asked[0] = (struct virtio_request){.kind = &virtio_console_kind, .text = "virtio"};
+	return 0;
+}
+
+static int settle_reset(const struct restore_options *o, struct vm_config *cfg, bool firmware,
+			struct error *err)
+{
+	if (firmware)
+		cfg->firmware = o->kernel;
+	else
+		cfg->kernel = o->kernel;
+	cfg->initrd = o->initrd;
+	cfg->on_reset = o->on_reset;
+	if (o->kernel)
+		return 0;
+	if (o->initrd)
+		return fail(err, "-i %s: without -k nothing boots it", o->initrd);
+	if (o->says_reset && o->on_reset == RESET_RESTART)
+		return fail(err, "--on-reboot restart wants the kernel that boots then (-k)");
+	cfg->on_reset = RESET_EXIT;
+	return 0;
+}
+
+/* All reasons, a line each, where there are several. */
+static int tell(struct log *log, const struct reasons *why, const char *path, struct error *err)
+{
+	char text[ERROR_MAX];
+	unsigned int i;
+
+	for (i = 0; why->nr > 1 && i < why->nr && i < REASONS_MAX; i++)
+		log_error(log, "%s: %s", path, why->list[i].msg);
+	if (why->nr > 1)
+		return fail(err, "%s can't be restored here for %u reasons", path, why->nr);
+	snprintf(text, sizeof(text), "%.200s can't be restored here", path);
+	return reasons_fail(why, text, err);
+}
+
+/* The file against the command line and the host. */
+static int settle(struct log *log, struct restore_options *o, const char *path,
+		  const struct snapshot_file *f, struct snapshot_saved *s, struct arch_config *arch,
+		  struct error *err)
+{
+	struct kvm_sys sys = {.ops = &kvm_sys_linux};
+	struct reasons why = {0};
+	struct error reason;
+
+	if (snapshot_saved_read(s, f, arch, &reason) || add_console(o, s, &reason))
+		return fail(err, "%s: %s", path, reason.msg);
+	arch->hgatp.choice = o->hgatp;
+	snapshot_saved_match(s, o->asked, o->nr_asked, &why);
+	if (arch_host_check(f, s->arch, &s->cfg, sys, &why, &reason))
+		return fail(err, "%s: %s", path, reason.msg);
+	if (tell(log, &why, path, err) || settle_reset(o, &s->cfg, s->firmware, err))
+		return -1;
+	if (o->name)
+		s->cfg.name = o->name;
+	s->cfg.paused = o->paused;
+	s->cfg.timeout_s = o->timeout;
+	s->cfg.console_in = STDIN_FILENO;
+	s->cfg.console_out = STDOUT_FILENO;
+	return 0;
+}
+
+static int start(struct log *log, const struct vm_config *cfg)
+{
+	enum vm_verdict verdict;
+	struct error err;
+	struct vm *vm;
+	int signal_fd, sig;
+
+	if (process_init(&err))
+		return not_started(log, &err);
+	signal_fd = process_signal_fd(&err);
+	if (signal_fd < 0)
+		return not_started(log, &err);
+	vm = vm_create(cfg, (struct kvm_sys){.ops = &kvm_sys_linux}, log, &err);
+	if (!vm)
+		return not_started(log, &err);
+	vm->control = control_create(vm, vm_commands, &err);
+	if (!vm->control) {
+		vm_destroy(vm);
+		return not_started(log, &err);
+	}
+	vm->signal_fd = signal_fd;
+	verdict = vm_run(vm);
+	sig = vm->end_signal;
+	vm_destroy(vm);
+	close(signal_fd);
+	if (verdict == VM_SIGNAL)
+		process_die_by(sig);
+	return vm_verdict_status(verdict);
+}
+
+static int restore(struct log *log, struct restore_options *o, const char *path)
+{
+	struct arch_config arch = {.irqchip = IRQCHIP_AUTO};
+	struct snapshot_saved saved = {.arch = NULL};
+	struct snapshot_image image;
+	struct snapshot_file file;
+	struct error err;
+	int ret;
+
+	if (snapshot_path_open(path, &file, &err))
+		return not_started(log, &err);
+	if (settle(log, o, path, &file, &saved, &arch, &err)) {
+		ret = not_started(log, &err);
+	} else {
+		snapshot_image(&image, &file, &saved);
+		saved.cfg.image = &image.image;
+		ret = start(log, &saved.cfg);
+	}
+	snapshot_saved_free(&saved);
+	snapshot_path_close(&file);
+	return ret;
+}
+
+int cmd_restore(struct log *log, int argc, char **argv)
+{
+	struct restore_options o = {.level = LOG_LEVEL_WARNING};
+	struct restore_table t;
+	struct operands ops;
+	struct error err;
+	int ret;
+
+	make_table(&t);
+	ret = options_parse(&t.table, &o, argc, argv, &ops, &err);
+	if (!ret && ops.argc != 1)
+		ret = fail(&err, "lkvm restore wants one FILE");
+	if (ret > 0) {
+		options_help(&t.table, STDOUT_FILENO);
+		ret = 0;
+	} else if (ret < 0) {
+		ret = not_started(log, &err);
+	} else {
+		atomic_store(&log->level, o.level);
+		ret = restore(log, &o, ops.argv[0]);
+	}
+	operands_free(&ops);
+	return ret;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VM from a snapshot (include/lkvm/snapshot/snapshot.h): the three places at which
+ * vm_create() and vm_run() ask for it.
+ *
+ * Memory is read and checked before any vCPU exists to see it; a file that is not what
+ * its checksums say ends here, and no guest has run.
+ *
+ * Thread: the loop's. What is saved: see save.c.
+ */
+#include "private.h"
+
+#include <string.h>
+
+int snapshot_check_sections(const struct snapshot_file *f, struct error *err)
+{
+	static const char *const known[] = {"config", "riscv", "platform", SNAPSHOT_SECTION_MEMORY};
+	uint32_t i;
+	size_t k;
+
+	if (f->header.machine != SNAPSHOT_MACHINE_RISCV || f->header.xlen != 8 * sizeof(long))
+		return fail(err,
+			    "header: a VM of machine %u (ELF's number) and %u bits; this lkvm "
+			    "runs RISC-V of %zu bits",
+			    f->header.machine, f->header.xlen, 8 * sizeof(long));
+	for (i = 0; i < f->header.sections; i++) {
+		const struct snapshot_entry *e = &f->entries[i];
+
+		if (!(e->flags & SNAPSHOT_MANDATORY) || !strncmp(e->name, "vcpu", 4) ||
+		    !strncmp(e->name, "device:", 7))
+			continue;
+		for (k = 0; k < ARRAY_SIZE(known) && strcmp(e->name, known[k]); k++)
+			;
+		if (k == ARRAY_SIZE(known))
+			return fail(err,
+				    "section %s must be understood, and this lkvm does not know it",
+				    e->name);
+	}
+	return 0;
+}
+
+static int load_vcpus(void *opaque, struct vm *vm, struct error *err)
+{
+	struct snapshot_image *i = opaque;
+
+	if (vm->nr_vcpus != i->saved->cpus)
+		return fail(err, "the VM has %u vCPUs, here it would have %u", i->saved->cpus,
+			    vm->nr_vcpus);
+	return arch_load_vcpus(vm, i->file, err);
+}
+
+/* The same regions of RAM, no more and no fewer. */
+static int compare_memory(const struct snapshot_memory *m, const struct vm *vm, struct error *err)
+{
+	uint32_t nr = 0;
+	size_t i;
+
+	for (i = 0; i < vm->mem.nr; i++) {
+		const struct memory_region *r = &vm->mem.regions[i];
+
+		if (r->file)
+			continue;
+		if (nr >= m->nr || m->regions[nr].gpa != r->gpa || m->regions[nr].size != r->size)
+			return fail(err, "memory: RAM at 0x%llx is not what the file has",
+				    (unsigned long long)r->gpa);
+		nr++;
+	}
+	return nr == m->nr ? 0 : fail(err, "memory: the file has more RAM than the VM");
+}
+
+static int load_memory(void *opaque, struct vm *vm, struct error *err)
+{
+	struct snapshot_image *i = opaque;
+	struct snapshot_memory m;
+	int ret;
+
+	if (snapshot_memory_open(&m, i->file, err))
+		return -1;
+	ret = compare_memory(&m, vm, err);
+	if (!ret)
+		ret = snapshot_memory_read(&m, &vm->mem, err);
+	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
+	if (!ret)
+		__builtin___clear_cache(vm->mem.regions[0].hva,
+					(char *)vm->mem.regions[0].hva + SNAPSHOT_PAGE);
+	snapshot_memory_close(&m);
+	return ret;
+}
+
+static int load_state(void *opaque, struct vm *vm, struct error *err)
+{
+	struct snapshot_image *i = opaque;
+
+	if (arch_load_state(vm, i->file, err))
+		return -1;
+	vm->origin.known = true;
+	vm->origin.left = false;
+	memcpy(vm->origin.id, i->file->header.id, sizeof(vm->origin.id));
+	memcpy(vm->origin.parent, i->file->header.parent, sizeof(vm->origin.parent));
+	return 0;
+}
+
+void snapshot_image(struct snapshot_image *i, const struct snapshot_file *f,
+		    const struct snapshot_saved *s)
+{
+	*i = (struct snapshot_image){.image = {.vcpus = load_vcpus,
+					       .memory = load_memory,
+					       .state = load_state,
+					       .opaque = i},
+				     .file = f,
+				     .saved = s};
+}

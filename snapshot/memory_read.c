@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory out of a snapshot (include/lkvm/snapshot/memory.h): chunk by chunk into a
+ * buffer of our own, checked there, then copied. Pages that are zero are never touched,
+ * so a restored VM uses no more of the host's memory than it did.
+ *
+ * One thread; no lock.
+ */
+#include "lkvm/snapshot/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+/**
+ * struct walk - reading all chunks in the file's order
+ * @gap: raw: everything before this byte of the file has been looked at
+ * @pages: the pages of a chunk that are there, one behind the other
+ * @stored: a compressed chunk
+ * @what: the part that is being read, for messages
+ */
+struct walk {
+	const struct snapshot_memory *m;
+	struct guest_memory *mem;
+	uint64_t gap;
+	uint8_t *pages, *stored;
+	char what[64];
+};
+
+static unsigned int run_length(uint64_t pages, unsigned int from)
+{
+	unsigned int n = 0;
+
+	while (from + n < SNAPSHOT_CHUNK_PAGES && pages >> (from + n) & 1)
+		n++;
+	return n;
+}
+
+/* The pages that are there, run by run; what is between them must be zero. */
+static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error *err)
+{
+	uint8_t *to = w->pages;
+	unsigned int i = 0;
+
+	while (i < SNAPSHOT_CHUNK_PAGES) {
+		unsigned int n = run_length(c->pages, i);
+		uint64_t at = c->offset + i * SNAPSHOT_PAGE;
+
+		if (!n) {
+			i++;
+			continue;
+		}
+		if (snapshot_zeroes(w->m->file, w->gap, at, w->what, err) ||
+		    snapshot_pread(w->m->file, to, n * SNAPSHOT_PAGE, at, w->what, err))
+			return -1;
+		to += n * SNAPSHOT_PAGE;
+		i += n;
+		w->gap = c->offset + i * SNAPSHOT_PAGE;
+	}
+	if (snapshot_crc(0, w->pages, c->stored) != c->crc)
+		return fail(err, "%s: damaged (its checksum is another)", w->what);
+	return 0;
+}
+
+static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct error *err)
+{
+	uLongf len = (uLongf)__builtin_popcountll(c->pages) * SNAPSHOT_PAGE;
+	uLongf want = len;
+
+	if (snapshot_pread(w->m->file, w->stored, c->stored, c->offset, w->what, err))
+		return -1;
+	if (snapshot_crc(0, w->stored, c->stored) != c->crc)
+		return fail(err, "%s: damaged (its checksum is another)", w->what);
+	if (c->stored == len)
+		memcpy(w->pages, w->stored, len);
+	else if (uncompress(w->pages, &len, w->stored, c->stored) != Z_OK || len != want)
+		return fail(err, "%s: damaged (it can't be unpacked)", w->what);
+	return 0;
+}
+
+/* Put the pages where the guest has them. */
+static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t gpa,
+		   struct error *err)
+{
+	const uint8_t *from = w->pages;
+	unsigned int i = 0;
+
+	while (i < SNAPSHOT_CHUNK_PAGES) {
+		unsigned int n = run_length(c->pages, i);
+
+		if (n && !memory_write(w->mem, gpa + i * SNAPSHOT_PAGE, from, n * SNAPSHOT_PAGE))
+			return fail(err, "%s: the VM has no RAM there", w->what);
+		from += n * SNAPSHOT_PAGE;
+		i += n ? n : 1;
+	}
+	return 0;
+}
+
+static int read_region(struct walk *w, const struct snapshot_region *r, struct error *err)
+{
+	uint64_t i;
+
+	for (i = 0; i < r->nr_chunks; i++) {
+		const struct snapshot_chunk *c = &r->chunks[i];
+		gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
+
+		if (!c->pages)
+			continue;
+		snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx",
+			 (unsigned long long)gpa);
+		if (w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err))
+			return -1;
+		if (w->mem && deliver(w, c, gpa, err))
+			return -1;
+	}
+	return 0;
+}
+
+int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
+			 struct error *err)
+{
+	struct walk w = {.m = m,
+			 .mem = mem,
+			 .gap = m->file->header.memory,
+			 .pages = malloc(SNAPSHOT_CHUNK),
+			 .stored = malloc(SNAPSHOT_CHUNK),
+			 .what = "guest memory"};
+	uint32_t i;
+	int ret = 0;
+
+	if (!w.pages || !w.stored)
+		ret = fail(err, "no memory to read guest memory");
+	for (i = 0; i < m->nr && !ret; i++)
+		ret = read_region(&w, &m->regions[i], err);
+	if (!ret && m->encoding == SNAPSHOT_RAW)
+		ret = snapshot_zeroes(m->file, w.gap, m->file->size, "guest memory, its end", err);
+	free(w.pages);
+	free(w.stored);
+	return ret;
+}

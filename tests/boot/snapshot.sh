@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: sv57 aia-guests
+# files: own
+# time: 240
+# long: 600
+#
+# A Linux guest is saved while it counts, and goes on; is saved again and ended; and comes back from
+# the file with its processes, their floating point, its files and its clock, as if nothing had been.
+# What was loaded and not let go is the same file again, byte by byte. With 1 and 2 vCPUs; in its long
+# form compressed too.
+
+# shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
+. "$FILES/lib.sh"
+
+# counter: sets COUNT to what the guest's background loop has come to.
+counter() {
+	told 20 'cat /tmp/n'
+	COUNT=$ANSWER
+}
+
+# counts: it still does, on from $1.
+counts() {
+	counter
+	first=$COUNT
+	sleep 1
+	counter
+	note "the guest counted $1 before, $first and $COUNT now"
+	[ "$first" -ge "$1" ] || fail "the guest counted back from $1 to $first"
+	[ "$COUNT" -gt "$first" ] || fail "the guest does not count any more"
+}
+
+round() { # round CPUS COMPRESS
+	name=snap$1
+	unset VERB
+	shell 60 -c "$1" -m 128 --name "$name" -p "$QUIET"
+	told 20 '(i=0; while :; do i=$((i+1)); echo $i >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.1
+		done) & echo a mark >/tmp/mark; x=unset; x=kept'
+	sleep 1
+	"$LKVM" snapshot "$name" file || fail "it can't be saved"
+	counts 1
+	before=$COUNT
+	told 20 'cut -d. -f1 /proc/uptime'
+	uptime=$ANSWER
+	"$LKVM" snapshot --kill --compress "$2" "$name" file || fail "it can't be saved again"
+	finish 20
+	status_is 0
+	"$LKVM" snapshot verify file || fail "the file is not good"
+	"$LKVM" snapshot info file
+	note "the file: $(du -k file | cut -f1) KiB"
+	sleep 3
+
+	VERB=restore
+	start --paused file
+	until "$LKVM" info "$name" >info.out 2>/dev/null; do
+		[ ! -e status ] || fail "lkvm restore ended with $(cat status)"
+		sleep 0.1
+	done
+	"$LKVM" snapshot --compress "$2" "$name" again || fail "the loaded VM can't be saved"
+	cmp file again || fail "what was loaded is not what was saved"
+	"$LKVM" resume "$name"
+	counts "$before"
+	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime; dmesg | grep -ciE "stall|lockup|bug|oops" || :'
+	note "it says:" "$ANSWER"
+	now=$(echo "$ANSWER" | sed -n 4p)
+	[ "$(echo "$ANSWER" | sed '4d')" = "a mark
+kept
+$1
+0" ] || fail "not all came back"
+	near "$now" "$uptime" 30 || fail "the guest's clock went from $uptime to $now"
+	say poweroff -f
+	finish 20
+	status_is 0
+	silent
+}
+
+round 1 none
+round 2 none
+! long || round 2 zlib
+
+note "what is not whole is refused"
+head -c 1000000 file >cut.file
+! "$LKVM" snapshot verify cut.file 2>err || fail "a file that was cut off is good"
+grep -q 'the file ends in it' err || fail "it said: $(cat err)"
+STATUS=0
+"$LKVM" restore cut.file </dev/null 2>err || STATUS=$?
+status_is 125
+STATUS=0
+"$LKVM" restore --rng file </dev/null 2>err || STATUS=$?
+status_is 125
+grep -q 'the VM has no rng0' err || fail "it said: $(cat err)"

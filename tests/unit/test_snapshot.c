@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Whole VMs into files and back, on scripted hosts: nothing of the state is lost, a VM
+ * that was loaded and not let go is the file again byte by byte, what can't be saved or
+ * taken is refused by name, and every KVM call that fails on the way leaves nothing behind.
+ */
+#include "rig.h"
+#include "unit.h"
+
+#include "lkvm/process.h"
+#include "lkvm/riscv/regs.h"
+#include "lkvm/snapshot/snapshot.h"
+#include "lkvm/vcpu.h"
+#include "lkvm/virtio/kind.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RAM UINT64_C(0x80000000)
+#define UART UINT64_C(0x10000000)
+#define PLIC UINT64_C(0x0c000000)
+
+static struct error err;
+
+static const struct fake_op hello[] = {
+	{.kind = FAKE_STORE, .addr = PLIC + 4 * 10, .value = 3, .size = 4},
+	{.kind = FAKE_STORE, .addr = PLIC + 0x2000, .value = 1 << 10, .size = 4},
+	{.kind = FAKE_PRINT, .addr = UART, .text = "before the file\n"},
+	/* The transmitter is empty: an interrupt from the serial port. */
+	{.kind = FAKE_STORE, .addr = UART + 1, .value = 2, .size = 1},
+	{.kind = FAKE_STORE, .addr = 0x00101010, .value = 1, .size = 4},
+	{.kind = FAKE_WAIT},
+	{.kind = FAKE_PRINT, .addr = UART, .text = "never seen\n"},
+	{.kind = FAKE_END},
+};
+
+static const struct fake_op after[] = {
+	{.kind = FAKE_WAIT_IRQ},
+	{.kind = FAKE_LOAD, .addr = PLIC + 0x200004, .size = 4},
+	{.kind = FAKE_LOAD, .addr = PLIC + 4 * 10, .size = 4},
+	{.kind = FAKE_PRINT, .addr = UART, .text = "after it\n"},
+	{.kind = FAKE_END},
+};
+
+/* What a guest might have in a hart. */
+static void scribble(struct fake_vcpu *v)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(v->core); i++)
+		v->core[i] = 0x1111000000000000u * (v->id + 1) + i;
+	v->core[CORE_MODE] = 0;
+	for (i = 0; i < ARRAY_SIZE(v->csr); i++)
+		v->csr[i] = 0x2222000000000000u + i;
+	v->csr[CSR_SIP] = 0x2;
+	v->csr[CSR_SATP] = UINT64_C(9) << 60 | 0x1234;
+	for (i = 0; i < 32; i++)
+		v->fp[i] = 0x4444555566660000u + i;
+	v->fcsr = 0x21;
+	v->compare = 0x123456 + v->id;
+	v->sta[0] = 0x80004040;
+	v->sta[1] = 0;
+}
+
+struct save {
+	int fd;
+	enum snapshot_encoding encoding;
+	struct snapshot_result result;
+	int ret;
+};
+
+static void do_save(struct rig *rig, void *arg)
+{
+	struct save *s = arg;
+	struct snapshot_request req = {.fd = s->fd, .encoding = s->encoding};
+
+	s->ret = snapshot_save(rig->vm, &req, &s->result, &err);
+}
+
+/* Save the rig's VM to a new file. */
+static int save_as(struct rig *rig, enum snapshot_encoding encoding)
+{
+	struct save s = {.fd = memfd_create("snapshot", MFD_CLOEXEC), .encoding = encoding};
+
+	ck_assert_int_ge(s.fd, 0);
+	/* It stays open when the rig looks whether anything does. */
+	rig->fds_before++;
+	rig_call(rig, do_save, &s);
+	ck_assert_msg(!s.ret, "%s", err.msg);
+	return s.fd;
+}
+
+static void do_pause(struct rig *rig, void *arg)
+{
+	(void)arg;
+	ck_assert_int_eq(vm_pause(rig->vm, 5000), 0);
+}
+
+static void do_unpause(struct rig *rig, void *arg)
+{
+	(void)arg;
+	vm_unpause(rig->vm);
+}
+
+static void quit(struct rig *rig)
+{
+	vm_end(rig->vm, VM_QUIT);
+	ck_assert_int_eq(rig_join(rig), VM_QUIT);
+	rig_end(rig);
+}
+
+static void fill_memory(struct rig *rig)
+{
+	uint64_t i;
+
+	for (i = 0; i < 64 * MIB; i += 1234567)
+		memset(memory_for_write(&rig->vm->mem, RAM + i, 77), (int)(i >> 8 & 0xff) + 1, 77);
+}
+
+/* A VM of two harts that has printed and waits, its state all patterns; paused. */
+static void first_vm(struct rig *rig, enum fake_kernel kernel)
+{
+	rig_init(rig, kernel);
+	rig->cfg.cpus = 2;
+	rig->cfg.params = "quiet";
+	rig->host->programs[0] = hello;
+	rig_create(rig);
+	fill_memory(rig);
+	rig_start(rig);
+	ck_assert(fake_wait_idle(rig->host, 0));
+	ck_assert(fake_wait_idle(rig->host, 1));
+	rig_call(rig, do_pause, NULL);
+	scribble(fake_vcpu(rig->host, 0));
+	scribble(fake_vcpu(rig->host, 1));
+	fake_vm(rig->host)->time = 777;
+}
+
+/**
+ * struct second - a VM from a file
+ */
+struct second {
+	struct rig rig;
+	struct snapshot_file file;
+	struct snapshot_saved saved;
+	struct snapshot_image image;
+};
+
+static void second_init(struct second *s, int fd, enum fake_kernel kernel)
+{
+	rig_init(&s->rig, kernel);
+	ck_assert_msg(!snapshot_open(&s->file, fd, &err), "%s", err.msg);
+	ck_assert_msg(!snapshot_saved_read(&s->saved, &s->file, &s->rig.arch, &err), "%s", err.msg);
+	s->saved.cfg.console_in = s->rig.guest_in;
+	s->saved.cfg.console_out = s->rig.guest_out;
+	snapshot_image(&s->image, &s->file, &s->saved);
+	s->saved.cfg.image = &s->image.image;
+	s->rig.cfg = s->saved.cfg;
+}
+
+static void second_end(struct second *s)
+{
+	quit(&s->rig);
+	snapshot_saved_free(&s->saved);
+	snapshot_close(&s->file);
+}
+
+static void same_file(int a, int b)
+{
+	struct stat x, y;
+	uint8_t *p, *q;
+	off_t i;
+
+	ck_assert_int_eq(fstat(a, &x), 0);
+	ck_assert_int_eq(fstat(b, &y), 0);
+	ck_assert_int_eq(x.st_size, y.st_size);
+	p = mmap(NULL, (size_t)x.st_size, PROT_READ, MAP_SHARED, a, 0);
+	q = mmap(NULL, (size_t)x.st_size, PROT_READ, MAP_SHARED, b, 0);
+	for (i = 0; i < x.st_size && p[i] == q[i]; i++)
+		;
+	ck_assert_msg(i == x.st_size, "byte %lld differs: %02x %02x", (long long)i,
+		      i < x.st_size ? p[i] : 0, i < x.st_size ? q[i] : 0);
+	munmap(p, (size_t)x.st_size);
+	munmap(q, (size_t)x.st_size);
+}
+
+/* Save, load paused, save: the same bytes; and the first VM has gone on undisturbed. */
+START_TEST(identical)
+{
+	enum fake_kernel kernel = (enum fake_kernel)(_i / 2);
+	enum snapshot_encoding encoding = (enum snapshot_encoding)(_i % 2);
+	struct fake_vcpu *from, *to;
+	struct snapshot_file f;
+	struct second b;
+	struct rig a;
+	int one, two, three;
+	unsigned int i;
+
+	first_vm(&a, kernel);
+	one = save_as(&a, encoding);
+	/* Saving changed nothing. */
+	two = save_as(&a, encoding);
+	same_file(one, two);
+	close(two);
+	a.fds_before--;
+
+	second_init(&b, one, kernel);
+	b.rig.cfg.paused = true;
+	b.rig.cfg.cpus = b.saved.cfg.cpus;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	two = save_as(&b.rig, encoding);
+	same_file(one, two);
+	for (i = 0; i < 2; i++) {
+		from = fake_vcpu(a.host, i);
+		to = fake_vcpu(b.rig.host, i);
+		ck_assert_mem_eq(to->core, from->core, sizeof(to->core));
+		ck_assert_mem_eq(to->csr, from->csr, sizeof(to->csr));
+		ck_assert_mem_eq(to->fp, from->fp, sizeof(to->fp));
+		ck_assert_uint_eq(to->fcsr, from->fcsr);
+		ck_assert_mem_eq(to->sta, from->sta, sizeof(to->sta));
+		ck_assert_int_eq(to->stopped, from->stopped);
+	}
+	ck_assert(!memcmp(a.vm->mem.regions[0].hva, b.rig.vm->mem.regions[0].hva, 64 * MIB));
+
+	rig_call(&b.rig, do_unpause, NULL);
+	ck_assert_uint_eq(fake_vm(b.rig.host)->time, 777);
+	for (i = 0; i < 2; i++)
+		ck_assert_uint_eq(fake_vcpu(b.rig.host, i)->compare, 0x123456 + i);
+	/* It has run since: a state of its own, that came from the first. */
+	three = save_as(&b.rig, encoding);
+	ck_assert_int_eq(snapshot_open(&f, three, &err), 0);
+	ck_assert_mem_eq(f.header.parent, b.file.header.id, SNAPSHOT_ID_SIZE);
+	snapshot_close(&f);
+	second_end(&b);
+
+	/* The first one goes on. */
+	a.fds_before += 2;
+	fake_poke(a.host, 0);
+	rig_call(&a, do_unpause, NULL);
+	ck_assert(fake_wait_idle(a.host, 0));
+	quit(&a);
+	close(one);
+	close(two);
+	close(three);
+}
+END_TEST
+
+/* It goes on: the interrupt that was pending comes, the PLIC knows what it was told. */
+START_TEST(goes_on)
+{
+	struct second b;
+	char text[256] = "";
+	size_t len = 0;
+	struct rig a;
+	int fd, i;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	/* Output that was under way is the first VM's. */
+	for (i = 0; i < 200; i++) {
+		rig_output(&a, text + len, sizeof(text) - len);
+		len += strlen(text + len);
+		if (strstr(text, "before the file\n"))
+			break;
+		usleep(10000);
+	}
+	ck_assert_int_lt(i, 200);
+	quit(&a);
+
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.host->programs[0] = after;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ck_assert(fake_wait_results(b.rig.host, 0, 2));
+	ck_assert_uint_eq(fake_vcpu(b.rig.host, 0)->results[0], 10);
+	ck_assert_uint_eq(fake_vcpu(b.rig.host, 0)->results[1], 3);
+	ck_assert(fake_wait_idle(b.rig.host, 0));
+	/* A second hart that had a software interrupt is woken by kicks. */
+	usleep(200000);
+	ck_assert_uint_ge(atomic_load(&fake_vcpu(b.rig.host, 0)->entries), 5);
+	second_end(&b);
+	close(fd);
+}
+END_TEST
+
+/* The guest resets after a restore: with a kernel it boots, without one the VM ends. */
+START_TEST(reset_after)
+{
+	static const struct fake_op reset[] = {
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_RESET},
+		{.kind = FAKE_END},
+	};
+	struct second b;
+	struct rig a;
+	char log[4096];
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.host->programs[0] = reset;
+	if (!_i)
+		b.rig.cfg.kernel = b.rig.kernel;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	if (_i) {
+		ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+		ck_assert_ptr_nonnull(
+			strstr(rig_log(&b.rig, log, sizeof(log)), "no kernel was named"));
+	} else {
+		ck_assert(fake_wait_generation(b.rig.host, 3));
+		vm_end(b.rig.vm, VM_QUIT);
+		rig_join(&b.rig);
+	}
+	rig_end(&b.rig);
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
+	close(fd);
+}
+END_TEST
+
+/* A hart that another one has started, whose registers KVM still holds back. */
+START_TEST(start_in_flight)
+{
+	struct second b;
+	struct rig a;
+	int fd;
+
+	rig_init(&a, FAKE_7_2);
+	a.cfg.cpus = 2;
+	a.host->programs[0] = hello;
+	rig_create(&a);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	ck_assert(fake_wait_idle(a.host, 1));
+	rig_call(&a, do_pause, NULL);
+	fake_vcpu(a.host, 1)->stopped = false;
+	fake_vcpu(a.host, 1)->start_pending = true;
+	fd = save_as(&a, SNAPSHOT_RAW);
+	ck_assert_uint_eq(fake_vcpu(a.host, 1)->core[CORE_PC], 0x80000000);
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	rig_call(&b.rig, do_unpause, NULL);
+	ck_assert_uint_eq(fake_vcpu(b.rig.host, 1)->core[CORE_PC], 0x80000000);
+	ck_assert(!fake_vcpu(b.rig.host, 1)->stopped);
+	second_end(&b);
+	quit(&a);
+	close(fd);
+}
+END_TEST
+
+/* Suspended to RAM: it sleeps on, and wakes up where it said. */
+START_TEST(suspended)
+{
+	static const struct fake_op sleep[] = {
+		{.kind = FAKE_SBI, .addr = 0x53555350, .args = {0, 0x80200000, 7}},
+		{.kind = FAKE_END},
+	};
+	static const struct fake_op awake[] = {
+		{.kind = FAKE_LOAD, .addr = PLIC + 4 * 10, .size = 4},
+		{.kind = FAKE_END},
+	};
+	struct fake_vcpu *v;
+	struct second b;
+	struct rig a;
+	int i, one, two;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->programs[0] = sleep;
+	a.cfg.cpus = 2;
+	rig_create(&a);
+	rig_start(&a);
+	for (i = 0; i < 500 && !vm_suspended(a.vm); i++)
+		usleep(10000);
+	one = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+
+	second_init(&b, one, FAKE_7_2);
+	b.rig.host->programs[0] = awake;
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	two = save_as(&b.rig, SNAPSHOT_RAW);
+	same_file(one, two);
+	rig_call(&b.rig, do_unpause, NULL);
+	usleep(100000);
+	v = fake_vcpu(b.rig.host, 0);
+	ck_assert_uint_eq(atomic_load(&v->nr_results), 0);
+	ck_assert(vm_suspended(b.rig.vm));
+	ck_assert_uint_eq(v->core[CORE_PC], 0x80200000);
+	ck_assert_uint_eq(v->core[CORE_A1], 7);
+	ck_assert_uint_eq(v->core[CORE_MODE], 1);
+	ck_assert(vm_wake(b.rig.vm));
+	ck_assert(fake_wait_results(b.rig.host, 0, 1));
+	second_end(&b);
+	close(one);
+	close(two);
+}
+END_TEST
+
+static bool has_reason(const struct reasons *why, const char *text)
+{
+	unsigned int i;
+
+	for (i = 0; i < why->nr && i < REASONS_MAX; i++)
+		if (strstr(why->list[i].msg, text))
+			return true;
+	return false;
+}
+
+/* The kernel's AIA: its registers, and the wires' levels, come back. */
+START_TEST(kernel_aia)
+{
+	struct fake_aia *from, *to;
+	struct fake_host *host;
+	struct second b;
+	struct rig a;
+	int one, two, i;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->host_aia = a.host->host_isa[ISA_EXT_SSAIA] = true;
+	a.arch.irqchip = IRQCHIP_AIA;
+	a.cfg.cpus = 2;
+	a.host->programs[0] = hello;
+	rig_create(&a);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	from = &fake_vm(a.host)->aia;
+	from->file[1][0x72] = 5;
+	from->file[1][0x80] = 0x1234;
+	from->file[0][0x70] = 1;
+	from->aplic_regs[10] = 6;
+	from->aplic_regs[0] = 0x80000104;
+	ck_assert(from->levels[10]);
+	one = save_as(&a, SNAPSHOT_RAW);
+
+	second_init(&b, one, FAKE_7_2);
+	b.rig.host->host_aia = b.rig.host->host_isa[ISA_EXT_SSAIA] = true;
+	host = fake_host_new(FAKE_7_2);
+	for (i = 0; i < 3; i++) {
+		struct reasons why = {0};
+
+		/* None; another one; the same. */
+		host->host_aia = host->host_isa[ISA_EXT_SSAIA] = i;
+		host->aia_ids = i == 1 ? 128 : 256;
+		ck_assert_int_eq(arch_host_check(&b.file, b.saved.arch, &b.rig.cfg,
+						 fake_host_sys(host), &why, &err),
+				 0);
+		ck_assert(i ? i == 1 ? has_reason(&why, "255 interrupt identities, here 127")
+				     : !why.nr
+			    : has_reason(&why, "KVM offers no AIA"));
+	}
+	fake_host_free(host);
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	two = save_as(&b.rig, SNAPSHOT_RAW);
+	same_file(one, two);
+	to = &fake_vm(b.rig.host)->aia;
+	ck_assert_mem_eq(to->file, from->file, sizeof(to->file));
+	ck_assert_mem_eq(to->aplic_regs, from->aplic_regs, sizeof(to->aplic_regs));
+	ck_assert_mem_eq(to->levels, from->levels, sizeof(to->levels));
+	rig_call(&b.rig, do_unpause, NULL);
+	second_end(&b);
+	a.fds_before++;
+	quit(&a);
+	close(one);
+	close(two);
+}
+END_TEST
+
+static const struct virtio_kind *kind_of(const char *option)
+{
+	size_t i;
+
+	for (i = 0; virtio_kinds[i]; i++)
+		if (!strcmp(virtio_kinds[i]->option, option))
+			return virtio_kinds[i];
+	return NULL;
+}
+
+/* Devices: in the file's order whatever the command line's, and each missing one named. */
+START_TEST(devices)
+{
+	const struct virtio_request asked[] = {{kind_of("balloon"), ""}, {kind_of("rng"), ""}};
+	struct reasons why = {0};
+	struct second b;
+	struct rig a;
+	int one, two;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->programs[0] = hello;
+	a.cfg.virtio[0] = asked[1];
+	a.cfg.virtio[1] = asked[0];
+	a.cfg.nr_virtio = 2;
+	rig_create(&a);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	one = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+
+	second_init(&b, one, FAKE_7_2);
+	snapshot_saved_match(&b.saved, asked, 1, &why);
+	ck_assert_uint_eq(why.nr, 1);
+	ck_assert_str_eq(why.list[0].msg, "the VM has rng0 (--rng), and none was given");
+	why.nr = 0;
+	snapshot_saved_match(&b.saved, asked, 2, &why);
+	ck_assert_uint_eq(why.nr, 0);
+	b.rig.cfg = b.saved.cfg;
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	two = save_as(&b.rig, SNAPSHOT_RAW);
+	same_file(one, two);
+	second_end(&b);
+	close(one);
+	close(two);
+}
+END_TEST
+
+/* What the check beforehand says, and what happens. */
+START_TEST(other_host)
+{
+	struct fake_host *host = fake_host_new(FAKE_6_12);
+	struct reasons why = {0};
+	struct second b;
+	struct rig a;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	second_init(&b, fd, FAKE_7_2);
+	ck_assert_int_eq(arch_host_check(&b.file, b.saved.arch, &b.rig.cfg,
+					 fake_host_sys(b.rig.host), &why, &err),
+			 0);
+	ck_assert_msg(!why.nr, "%s", why.list[0].msg);
+	host->max_vcpus = 1;
+	host->timebase = 5;
+	ck_assert_int_eq(
+		arch_host_check(&b.file, b.saved.arch, &b.rig.cfg, fake_host_sys(host), &why, &err),
+		0);
+	ck_assert_uint_ge(why.nr, 3);
+	ck_assert_int_eq(reasons_fail(&why, "here", &err), -1);
+	ck_assert(has_reason(&why, "2 vCPUs"));
+	ck_assert(has_reason(&why, "SBI extension fwft"));
+	ck_assert(has_reason(&why, "5 Hz"));
+	fake_host_free(host);
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	second_end(&b);
+	close(fd);
+}
+END_TEST
+
+static bool hit(struct rig *rig)
+{
+	bool was;
+
+	pthread_mutex_lock(&rig->host->lock);
+	was = rig->host->armed_hit;
+	pthread_mutex_unlock(&rig->host->lock);
+	return was;
+}
+
+static bool settled(struct rig *rig)
+{
+	struct fake_vcpu *v = fake_vcpu(rig->host, 0);
+
+	return v && atomic_load(&v->idle);
+}
+
+/* Each KVM call of a restore fails once: refused, and nothing is left open. */
+START_TEST(failing_calls)
+{
+	struct rig a;
+	unsigned long nth;
+	int fd, failed = 0, i;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	for (nth = 1; nth < 4000; nth += nth < 40 ? 1 : 97) {
+		struct second b;
+
+		second_init(&b, fd, FAKE_7_2);
+		fake_arm(b.rig.host, FAKE_ANY, nth, EIO);
+		b.rig.vm = vm_create(&b.rig.cfg, fake_host_sys(b.rig.host), &b.rig.log, &b.rig.err);
+		if (b.rig.vm) {
+			rig_start(&b.rig);
+			for (i = 0; i < 200 && !hit(&b.rig) && !settled(&b.rig); i++)
+				usleep(1000);
+			failed += hit(&b.rig);
+			vm_end(b.rig.vm, VM_QUIT);
+			rig_join(&b.rig);
+		} else {
+			failed++;
+			ck_assert(rig_one_line(b.rig.err.msg));
+		}
+		rig_end(&b.rig);
+		snapshot_saved_free(&b.saved);
+		snapshot_close(&b.file);
+	}
+	ck_assert_int_gt(failed, 30);
+	close(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("snapshot");
+	TCase *tc = tcase_create("snapshot");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, identical, 0, 6);
+	tcase_add_test(tc, goes_on);
+	tcase_add_loop_test(tc, reset_after, 0, 2);
+	tcase_add_test(tc, start_in_flight);
+	tcase_add_test(tc, suspended);
+	tcase_add_test(tc, kernel_aia);
+	tcase_add_test(tc, devices);
+	tcase_add_test(tc, other_host);
+	tcase_add_test(tc, failing_calls);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
