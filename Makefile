@@ -69,9 +69,11 @@ ALL_LDFLAGS = $(HARDEN_LD) -pthread $(LDFLAGS)
 ifdef SYSROOT
   # Only these libraries come from there: the C library stays the compiler's own.
   ALL_CPPFLAGS += -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/riscv64-linux-gnu
-  LIBS := $(patsubst %,$(SYSROOT)/usr/lib/riscv64-linux-gnu/lib%.a,fdt z uring)
+  LIBS := $(patsubst %,$(SYSROOT)/usr/lib/riscv64-linux-gnu/lib%.a,fdt z uring jansson)
+  # The libraries may be younger than that: what they call strtoll is this since glibc 2.38.
+  LIBS += -Wl,--defsym=__isoc23_strtoll=strtoll
 else
-  LIBS := -lfdt -lz -luring
+  LIBS := -lfdt -lz -luring $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 endif
 
 CORE := $(sort $(wildcard vmm/*.c riscv/*.c hw/*.c virtio/*.c snapshot/*.c))
@@ -81,7 +83,7 @@ TEST_SUPPORT := $(filter-out $(TESTS),$(sort $(wildcard tests/unit/*.c)))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 CORE_OBJ := $(CORE:%.c=$(O)/obj/%.o)
-CMD_OBJ := $(CMDS:%.c=$(O)/obj/%.o)
+CMD_OBJ := $(CMDS:%.c=$(O)/obj/%.o) $(O)/obj/cmd/guest_init.o
 SUPPORT_OBJ := $(TEST_SUPPORT:%.c=$(O)/obj/%.o)
 TEST_BIN := $(TESTS:tests/unit/%.c=$(O)/unit/%)
 FUZZ_BIN := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
@@ -108,6 +110,12 @@ $(O)/obj/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The guest's init goes into the program (guest/guests.mk makes it).
+$(O)/obj/cmd/guest_init.o: cmd/guest_init.S $(O)/guest-init
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -DGUEST_INIT='"$(O)/guest-init"' -c -o $@ $<
 
 $(O)/liblkvm.a: $(CORE_OBJ)
 	$(call say,AR,$@)
@@ -154,9 +162,11 @@ fuzz: $(FUZZ_BIN)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(O)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+	install -d $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 644 Documentation/lkvm-protocol.7 $(DESTDIR)$(PREFIX)/share/man/man7
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm
+	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm $(DESTDIR)$(PREFIX)/share/man/man7/lkvm-protocol.7
 
 clean:
 	rm -rf $(O)

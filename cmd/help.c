@@ -1,20 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * "lkvm help [COMMAND]" and "lkvm version".
+ * "lkvm help [COMMAND]", "lkvm help kconfig" and "lkvm version".
  */
 #include "cmd.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* What a guest's kernel needs: built in, or as modules that lkvm or the guest loads. */
+static int help_kconfig(void)
+{
+	printf("# Every guest of lkvm's\n"
+	       "CONFIG_SERIAL_8250=y\n"
+	       "CONFIG_SERIAL_8250_CONSOLE=y\n"
+	       "CONFIG_SERIAL_OF_PLATFORM=y\n"
+	       "CONFIG_RTC_DRV_GOLDFISH=y\n"
+	       "CONFIG_POWER_RESET=y\n"
+	       "CONFIG_VIRTIO_MMIO=y\n"
+	       "CONFIG_PCI_HOST_GENERIC=y\n"
+	       "CONFIG_VIRTIO_PCI=y\n"
+	       "\n"
+	       "# Devices, as they are asked for\n"
+	       "CONFIG_VIRTIO_BLK=y\n"
+	       "CONFIG_VIRTIO_NET=y\n"
+	       "CONFIG_VIRTIO_CONSOLE=y\n"
+	       "CONFIG_HW_RANDOM_VIRTIO=y\n"
+	       "CONFIG_VIRTIO_BALLOON=y\n"
+	       "CONFIG_VIRTIO_VSOCKETS=y\n"
+	       "CONFIG_VIRTIO_PMEM=y\n"
+	       "CONFIG_NET_9P=y\n"
+	       "CONFIG_NET_9P_VIRTIO=y\n"
+	       "CONFIG_9P_FS=y\n"
+	       "CONFIG_FUSE_FS=y\n"
+	       "CONFIG_VIRTIO_FS=y\n"
+	       "\n"
+	       "# \"lkvm run -- COMMAND\": of the above the console, 9P and a transport, and\n"
+	       "CONFIG_BLK_DEV_INITRD=y\n"
+	       "CONFIG_DEVTMPFS=y\n"
+	       "CONFIG_TMPFS=y\n"
+	       "CONFIG_OVERLAY_FS=y\n"
+	       "CONFIG_SIGNALFD=y\n"
+	       "CONFIG_UNIX98_PTYS=y\n"
+	       "# for modules that are compressed\n"
+	       "CONFIG_MODULE_DECOMPRESS=y\n");
+	return 0;
+}
+
 int cmd_help(struct log *log, int argc, char **argv)
 {
-	static char help_word[] = "--help";
+	char help_word[] = "--help";
 	char *words[] = {help_word};
 	const struct command *c;
 	struct error err;
 
 	if (argc > 0) {
+		if (!strcmp(argv[0], "kconfig"))
+			return help_kconfig();
 		for (c = commands; c->name; c++)
 			if (!strcmp(c->name, argv[0]) && c->run != cmd_help)
 				return c->run(log, 1, words);
@@ -30,7 +71,8 @@ int cmd_help(struct log *log, int argc, char **argv)
 	for (c = commands; c->name; c++)
 		if (c->common)
 			printf("  %-10s %s\n", c->name, c->summary);
-	printf("\n\"lkvm help COMMAND\" explains one and lists its options.\n");
+	printf("\n\"lkvm help COMMAND\" explains one and lists its options; \"lkvm help kconfig\"\n"
+	       "prints what a guest's kernel needs.\n");
 	return 0;
 }
 

@@ -6,21 +6,27 @@
  *   0 power-off   124 --timeout   125 not started   126 the guest died
  *   128+n ended by signal n
  *
+ * With a command behind "--" the status is the command's (command.c).
+ *
  * The option table is made when the command starts, because a row for each ISA
  * and SBI extension that can be hidden comes from the tables in riscv/isa.c.
  */
 #include "cmd.h"
+#include "command.h"
 #include "lkvm/arch.h"
 #include "lkvm/control.h"
+#include "lkvm/guest_console.h"
 #include "lkvm/process.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/virtio/console.h"
 #include "lkvm/virtio/kind.h"
 #include "lkvm/vm.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define DEFAULT_RAM (512 * MIB)
@@ -30,7 +36,8 @@ struct run_options {
 	struct arch_config arch;
 	const char *name;
 	enum log_level level;
-	char default_name[32];
+	struct command_run command;
+	char default_name[32], default_kernel[512];
 };
 
 static int set_mem(void *target, const struct option_spec *opt, const char *value, bool on,
@@ -180,6 +187,21 @@ static int set_loglevel(void *target, const struct option_spec *opt, const char 
 	return log_level_parse(value, &o->level, err);
 }
 
+static int add_env(void *target, const struct option_spec *opt, const char *value, bool on,
+		   struct error *err)
+{
+	struct command_run *c = &((struct run_options *)target)->command;
+
+	(void)opt;
+	(void)on;
+	if (!*value || *value == '=')
+		return fail(err, "say NAME, or NAME=VALUE");
+	if (c->nr_env == ARRAY_SIZE(c->env))
+		return fail(err, "more than %zu variables", ARRAY_SIZE(c->env));
+	c->env[c->nr_env++] = value;
+	return 0;
+}
+
 /* The extension rows: which one is told by the row's offset. */
 static int hide_isa(void *target, const struct option_spec *opt, const char *value, bool on,
 		    struct error *err)
@@ -275,6 +297,10 @@ static const struct option_spec run_rows[] = {
 	 WORD(vm.on_reset, reset_words)},
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(vm.dump_dtb)},
+	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
+	 STRING(command.modules)},
+	{"env", 0, "NAME[=VALUE]", "a variable for a command's environment; repeat for more", NULL,
+	 .set = add_env},
 	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL, FLAG(vm.dry_run)},
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
 	 .set = set_loglevel},
@@ -338,7 +364,7 @@ static struct run_table *make_table(void)
 						    .hidden = true};
 	}
 	t->table = (struct option_table){.command = "run",
-					 .operands = "[KERNEL]",
+					 .operands = "[KERNEL] [-- COMMAND]",
 					 .summary = "Start a virtual machine in the foreground.\n\n"
 						    "--disable-EXT and --disable-sbi-EXT hide an "
 						    "ISA or SBI extension from the\n"
@@ -347,10 +373,34 @@ static struct run_table *make_table(void)
 	return t;
 }
 
-static int settle(struct run_options *o, const struct operands *ops, struct error *err)
+/* A kernel tree's own, the host's, or the one in /boot that sorts last. */
+static void find_kernel(struct run_options *o, struct log *log)
 {
-	if (ops->nr_rest)
-		return fail(err, "this version runs no command in the guest (after \"--\")");
+	static const char tree[] = "arch/riscv/boot/Image";
+	size_t size = sizeof(o->default_kernel);
+	struct utsname host;
+	glob_t found;
+
+	if (!access(tree, R_OK)) {
+		snprintf(o->default_kernel, size, "%s", tree);
+	} else {
+		if (uname(&host) || (size_t)snprintf(o->default_kernel, size, "/boot/vmlinuz-%s",
+						     host.release) >= size)
+			return;
+		if (access(o->default_kernel, R_OK)) {
+			if (glob("/boot/vmlinuz-*", 0, NULL, &found))
+				return;
+			snprintf(o->default_kernel, size, "%s", found.gl_pathv[found.gl_pathc - 1]);
+			globfree(&found);
+		}
+	}
+	o->vm.kernel = o->default_kernel;
+	log_info(log, "kernel: %s", o->vm.kernel);
+}
+
+static int settle(struct run_options *o, const struct operands *ops, struct log *log,
+		  struct error *err)
+{
 	if (ops->argc > 1)
 		return fail(err, "%s: only one kernel can be started, and it is %s", ops->argv[1],
 			    ops->argv[0]);
@@ -364,7 +414,14 @@ static int settle(struct run_options *o, const struct operands *ops, struct erro
 		return fail(err, "-f %s and -k %s: a VM starts one of them", o->vm.firmware,
 			    o->vm.kernel);
 	if (!o->vm.firmware && !o->vm.kernel)
+		find_kernel(o, log);
+	if (!o->vm.firmware && !o->vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (ops->nr_rest && command_prepare(&o->command, &o->vm, ops->nr_rest, ops->rest, log, err))
+		return -1;
+	if (!ops->nr_rest && (o->command.modules || o->command.nr_env))
+		return fail(err, "%s is for a command, and there is none after \"--\"",
+			    o->command.modules ? "--modules" : "--env");
 	if (o->vm.console == CONSOLE_VIRTIO && add_console(o, err))
 		return -1;
 	if (!o->vm.nr_mem)
@@ -380,10 +437,12 @@ static int settle(struct run_options *o, const struct operands *ops, struct erro
 
 static int run(struct log *log, struct run_options *o)
 {
+	char tail[GUEST_CONSOLE_TAIL];
 	enum vm_verdict verdict;
 	struct error err;
 	struct vm *vm;
 	int signal_fd, sig;
+	size_t len;
 
 	if (process_init(&err))
 		return not_started(log, &err);
@@ -398,20 +457,24 @@ static int run(struct log *log, struct run_options *o)
 		vm_destroy(vm);
 		return 0;
 	}
-	vm->control = control_create(vm, &err);
+	vm->control = control_create(vm, vm_commands, &err);
 	if (!vm->control && o->name != o->default_name) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
+	command_started(&o->command);
 	vm->signal_fd = signal_fd;
 	verdict = vm_run(vm);
 	sig = vm->end_signal;
+	len = guest_console_tail(vm->console, tail);
 	vm_destroy(vm);
 	close(signal_fd);
 	if (verdict == VM_SIGNAL)
 		process_die_by(sig);
+	if (o->command.status)
+		return command_verdict(&o->command, verdict, tail, len, log);
 	return vm_verdict_status(verdict);
 }
 
@@ -434,12 +497,13 @@ int cmd_run(struct log *log, int argc, char **argv)
 	if (ret > 0) {
 		options_help(&t->table, STDOUT_FILENO);
 		ret = 0;
-	} else if (ret < 0 || settle(&o, &ops, &err)) {
+	} else if (ret < 0) {
 		ret = not_started(log, &err);
 	} else {
 		atomic_store(&log->level, o.level);
-		ret = run(log, &o);
+		ret = settle(&o, &ops, log, &err) ? not_started(log, &err) : run(log, &o);
 	}
+	command_free(&o.command);
 	operands_free(&ops);
 	free(t);
 	return ret;

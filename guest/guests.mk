@@ -18,6 +18,22 @@ GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/image.ld -Wl,--build-id=
 	-Wl,--no-warn-rwx-segments
 GUEST_TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -O2 $(WARN) -static
 
+# Runs under Linux, in the guest; without a compiler for RISC-V it is an empty file.
+GUEST_INIT_SRC := $(sort $(wildcard guest/init/*.c))
+GUEST_INIT_CFLAGS := -std=gnu11 -Os $(filter-out -Wmissing-prototypes,$(WARN)) -march=rv64gc -mabi=lp64d \
+	-ffreestanding -fno-pic -fno-stack-protector -fno-tree-loop-distribute-patterns
+
+$(O)/guest-init: $(GUEST_INIT_SRC) $(wildcard guest/init/*.h) guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,guest/init)
+	$(Q)if command -v $(GUEST_CC) >/dev/null; then \
+		$(GUEST_CC) $(GUEST_INIT_CFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack \
+			-Wl,-z,separate-code -s \
+			-o $@ $(GUEST_INIT_SRC); \
+	else \
+		: >$@; \
+	fi
+
 .PHONY: guests
 guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_TOOLS_DIR)/posted \
 	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run
@@ -35,7 +51,7 @@ $(GUEST_DIR)/hostile.elf: $(GUEST_HOSTILE) guest/hostile/hostile.h guest/virtio.
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_HOSTILE)
 
 GUEST_IRQ := guest/start.S guest/irq/vector.S guest/guest.c guest/virtio.c $(sort $(wildcard guest/irq/*.c))
-$(GUEST_DIR)/irq.elf: $(GUEST_IRQ) guest/irq/irq.h guest/virtio.h guest/guest.h guest/image.ld guest/guests.mk
+$(GUEST_DIR)/irq.elf: $(GUEST_IRQ) $(wildcard guest/irq/*.h) guest/virtio.h guest/guest.h guest/image.ld guest/guests.mk
 	@mkdir -p $(@D)
 	$(call say,GUEST,guest/irq)
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_IRQ)

@@ -194,18 +194,17 @@ static int open_zboot(struct boot_payload *payload, struct error *err)
 	return unpack_from(payload, offset, len, err);
 }
 
-/* Sets the format by content; unpacking starts here where there is some. */
-static int open_payload(struct boot_payload *payload, struct boot_kernel *kernel, struct error *err)
+int boot_payload_open(struct boot_payload *payload, enum boot_format *format, struct error *err)
 {
 	if (read_head(payload, err))
 		return -1;
-	kernel->format = BOOT_IMAGE;
+	*format = BOOT_IMAGE;
 	if (is_zboot(payload)) {
-		kernel->format = BOOT_ZBOOT;
+		*format = BOOT_ZBOOT;
 		return open_zboot(payload, err);
 	}
 	if (is_gzip(payload)) {
-		kernel->format = BOOT_IMAGE_GZ;
+		*format = BOOT_IMAGE_GZ;
 		return unpack_from(payload, 0, payload->file->size, err);
 	}
 	return 0;
@@ -472,7 +471,7 @@ static int load_payload(struct boot_job *job, struct boot_payload *payload, stru
 	const struct memory_region *ram = &job->mem->regions[0];
 	struct boot_kernel *kernel = &job->kernel;
 
-	if (open_payload(payload, kernel, err))
+	if (boot_payload_open(payload, &kernel->format, err))
 		return -1;
 	if (boot_elf_is(payload)) {
 		if (boot_elf_plan(payload, job->xlen, job->mem, kernel, err) || place_job(job, err))

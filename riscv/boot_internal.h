@@ -102,6 +102,16 @@ struct boot_payload {
 	size_t head_len;
 };
 
+/**
+ * boot_payload_open() - read the first bytes; what packs the kernel shows in them
+ * @payload: @file and @head (BOOT_HEAD bytes) are set. To be freed by boot_gunzip_free()
+ *           of @gz, in any case.
+ * @format: BOOT_IMAGE also for what is in no known format
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int boot_payload_open(struct boot_payload *payload, enum boot_format *format, struct error *err);
+
 #define BOOT_ELF_SEGMENTS 64
 
 /**

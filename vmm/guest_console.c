@@ -7,6 +7,9 @@
  * first character stands nowhere else in it, so that a failed match can only
  * restart at that character.
  *
+ * The tail. The last bytes are kept in a ring, for whoever has to say why a guest ended
+ * whose console nobody saw.
+ *
  * Thread and lock: writes come from devices on any thread, under the device's
  * lock; @lock guards the match. The verdict is atomic so that the loop may read it.
  * Nothing is saved: a restored guest starts a new watch.
@@ -28,8 +31,10 @@ static const char panic_words[] = "Kernel panic - not syncing";
 struct guest_console {
 	struct vm *vm;
 	struct console *con;
-	pthread_mutex_t lock; /* guards @matched: serial port and SBI calls write at once */
+	pthread_mutex_t lock; /* guards what follows: serial port and SBI calls write at once */
 	unsigned int matched;
+	uint64_t written;
+	char tail[GUEST_CONSOLE_TAIL];
 	_Atomic uint64_t since; /* bytes since the words were seen; NEVER before */
 };
 
@@ -93,12 +98,35 @@ static void watch(struct guest_console *con, const uint8_t *buf, size_t len)
 	atomic_store(&con->since, since);
 }
 
+static void keep(struct guest_console *con, const uint8_t *buf, size_t len)
+{
+	size_t cut = len > sizeof(con->tail) ? len - sizeof(con->tail) : 0, i;
+
+	con->written += cut;
+	for (i = cut; i < len; i++)
+		con->tail[con->written++ % sizeof(con->tail)] = (char)buf[i];
+}
+
+size_t guest_console_tail(struct guest_console *con, char *buf)
+{
+	uint64_t at, n;
+	size_t len = 0;
+
+	pthread_mutex_lock(&con->lock);
+	n = min_u64(con->written, sizeof(con->tail));
+	for (at = con->written - n; at < con->written; at++)
+		buf[len++] = con->tail[at % sizeof(con->tail)];
+	pthread_mutex_unlock(&con->lock);
+	return len;
+}
+
 size_t guest_console_write(struct guest_console *con, const void *buf, size_t len)
 {
 	size_t taken = console_write(con->con, buf, len);
 
 	pthread_mutex_lock(&con->lock);
 	watch(con, buf, taken);
+	keep(con, buf, taken);
 	pthread_mutex_unlock(&con->lock);
 	return taken;
 }

@@ -159,6 +159,14 @@ int process_init(struct error *err)
 	return 0;
 }
 
+bool process_ending(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) ||
+				     sigismember(&set, SIGHUP) || sigismember(&set, SIGQUIT));
+}
+
 int process_signal_fd(struct error *err)
 {
 	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};

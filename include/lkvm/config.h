@@ -11,7 +11,9 @@
 #include "lkvm/util.h"
 
 struct arch_config;
+struct error;
 struct virtio_kind;
+struct vm;
 
 /**
  * struct mem_request - one -m option
@@ -57,9 +59,25 @@ enum transport_choice {
 };
 
 /**
+ * struct vm_image - a saved state, as vm_create() and vm_run() take it
+ * @vcpus: all vCPUs exist and none has run: what they are
+ * @memory: in place of arch_boot()
+ * @state: all devices are active: the rest
+ *
+ * Each returns 0, or -1 with the error set. A guest's reset boots, whatever it came from.
+ */
+struct vm_image {
+	int (*vcpus)(void *opaque, struct vm *vm, struct error *err);
+	int (*memory)(void *opaque, struct vm *vm, struct error *err);
+	int (*state)(void *opaque, struct vm *vm, struct error *err);
+	void *opaque;
+};
+
+/**
  * struct vm_config - a VM, as asked for
  * @name: unique among this user's VMs
  * @kernel, @initrd, @firmware: paths or NULL
+ * @initrd_fd: in place of @initrd: an open file; 0: none
  * @params: the user's kernel command line, or NULL
  * @nodefaults: add nothing to it
  * @cpus: vCPUs, at least 1
@@ -72,11 +90,14 @@ enum transport_choice {
  * @on_reset: whether a guest's reset ends the VM or restarts it
  * @dump_dtb: file that receives the device tree, or NULL
  * @dry_run: settle everything, print it, start nothing
+ * @image: a state to go on from instead of booting, or NULL
+ * @paused: do not let the vCPUs run yet
  * @arch: the architecture's part
  */
 struct vm_config {
 	const char *name;
 	const char *kernel, *initrd, *firmware;
+	int initrd_fd;
 	const char *params;
 	bool nodefaults;
 	unsigned int cpus;
@@ -91,6 +112,8 @@ struct vm_config {
 	enum reset_choice on_reset;
 	const char *dump_dtb;
 	bool dry_run;
+	const struct vm_image *image;
+	bool paused;
 	const struct arch_config *arch;
 };
 

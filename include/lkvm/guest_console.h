@@ -12,6 +12,9 @@
 
 struct guest_console;
 
+/* Bytes of output that are kept. */
+#define GUEST_CONSOLE_TAIL 4096
+
 /**
  * guest_console_create() - connect standard input and output
  * @sink: the device's side, as for stream_create()
@@ -55,6 +58,14 @@ size_t guest_console_flush(struct guest_console *con, bool patient);
  * more than 64 KiB was only quoting them.
  */
 bool guest_console_panicked(struct guest_console *con);
+
+/**
+ * guest_console_tail() - what the guest said last (any thread)
+ * @buf: GUEST_CONSOLE_TAIL bytes
+ *
+ * Return: how many there are.
+ */
+size_t guest_console_tail(struct guest_console *con, char *buf);
 
 /**
  * guest_console_restarted() - the guest starts anew: forget what it said

@@ -44,6 +44,13 @@ void process_set_kick_flag(volatile uint8_t *flag);
 int process_init(struct error *err);
 
 /**
+ * process_ending() - does a signal wait that ends lkvm (process_signal_fd())? (any thread)
+ *
+ * For who waits outside the loop.
+ */
+bool process_ending(void);
+
+/**
  * process_keep_faults() - take out of @set the signals that a bug raises
  *
  * A thread that blocked them would die at once, the terminal still raw.

@@ -73,6 +73,28 @@ static const char *printed(void)
 	return rig_output(&rig, text, sizeof(text));
 }
 
+/* The last bytes are kept, in whatever pieces they came. */
+START_TEST(tail)
+{
+	static char text[3 * GUEST_CONSOLE_TAIL], got[GUEST_CONSOLE_TAIL];
+	size_t i, n;
+
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 23);
+	ck_assert_uint_eq(guest_console_tail(con, got), 0);
+	put("abc");
+	ck_assert_uint_eq(guest_console_tail(con, got), 3);
+	ck_assert(!memcmp(got, "abc", 3));
+	for (i = 0; i < sizeof(text); i += n) {
+		n = min_u64(i ? 1000 : 2 * GUEST_CONSOLE_TAIL + 5, sizeof(text) - i);
+		ck_assert_uint_eq(guest_console_write(con, text + i, n), n);
+		printed();
+	}
+	ck_assert_uint_eq(guest_console_tail(con, got), sizeof(got));
+	ck_assert(!memcmp(got, text + sizeof(text) - sizeof(got), sizeof(got)));
+}
+END_TEST
+
 START_TEST(both_ways)
 {
 	put("out");
@@ -245,6 +267,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, both_ways);
+	tcase_add_test(tc, tail);
 	tcase_add_test(tc, panic_is_seen);
 	tcase_add_test(tc, panic_is_not_imagined);
 	tcase_add_test(tc, slow_reader);

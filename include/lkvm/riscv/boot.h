@@ -73,6 +73,17 @@ struct boot_layout {
 	gpa_t fdt;
 };
 
+/* What uname -r prints, with a NUL (Linux's __NEW_UTS_LEN). */
+#define BOOT_RELEASE_MAX 65
+
+/**
+ * boot_kernel_release() - read the release ("6.12.48-riscv64") out of a kernel
+ * @release: BOOT_RELEASE_MAX bytes
+ *
+ * Return: 0, or -1 with @err set: no file that can be read, or no Linux kernel.
+ */
+int boot_kernel_release(const struct boot_source *kernel, char *release, struct error *err);
+
 /**
  * boot_load() - place and load everything but the device tree
  * @mem: regions[0] is where all of it goes (an ELF's segments may name any region)
