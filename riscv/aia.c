@@ -35,6 +35,12 @@
 #define MODE_EMUL 0
 #define MODE_HWACCEL 1
 
+/* Attribute of an interrupt file's first enable register; with it the vCPU's id << 12. */
+#define IMSIC_EIE0(hart) ((uint64_t)(hart) << 12 | 0xc0)
+
+/* What any file has, and of that what lies in the lower half of the first register. */
+#define LOWER_HALF 31
+
 /* Identity 0 is none, so a file holds 64 n - 1. */
 #define MIN_IDS 63
 
@@ -143,20 +149,50 @@ static int configure(struct aia *aia, const struct aia_request *req, struct erro
 	return 0;
 }
 
+/*
+ * A file that KVM keeps in software may be unable to enable the identities in the upper
+ * half of a register (Linux, 7.2 for one, changes 32 bits of 64 there): interrupts by them
+ * never come, without a word. A guest takes identities from 1 on, so with more than 31
+ * interrupts on a hart it is stuck. What KVM does is found out by writing one: before
+ * anything has run every file is in software, unless the mode forbids that. Such a KVM
+ * reads 32 bits too, and extends the sign: bit 31 is not among those tried.
+ */
+static int check_files(struct aia *aia, struct error *err)
+{
+	const uint64_t upper = UINT64_MAX << 32, none = 0;
+	uint64_t got = 0;
+	int ret;
+
+	aia->usable = aia->ids;
+	if (aia->mode == MODE_HWACCEL || sizeof(long) != sizeof(upper))
+		return 0;
+	ret = aia_set(aia, AIA_GROUP_IMSIC, IMSIC_EIE0(0), &upper);
+	if (ret >= 0)
+		ret = aia_get(aia, AIA_GROUP_IMSIC, IMSIC_EIE0(0), &got);
+	if (ret >= 0)
+		ret = aia_set(aia, AIA_GROUP_IMSIC, IMSIC_EIE0(0), &none);
+	if (ret < 0)
+		return fail_errno(err, -ret, "trying its interrupt files");
+	if (got != upper)
+		aia->usable = LOWER_HALF;
+	return 0;
+}
+
+static int start(struct aia *aia, struct error *err)
+{
+	int ret = aia_set(aia, AIA_GROUP_CTRL, CTRL_INIT, NULL);
+
+	return ret < 0 ? fail_errno(err, -ret, "starting it") : 0;
+}
+
 int aia_setup(struct aia *aia, const struct kvm *kvm, const struct aia_request *req,
 	      struct error *err)
 {
-	int ret;
-
 	*aia = (struct aia){.kvm = kvm, .fd = -1};
 	if (create(aia, err))
 		return -1;
-	if (!configure(aia, req, err)) {
-		ret = aia_set(aia, AIA_GROUP_CTRL, CTRL_INIT, NULL);
-		if (ret >= 0)
-			return 0;
-		fail_errno(err, -ret, "starting it");
-	}
+	if (!configure(aia, req, err) && !start(aia, err) && !check_files(aia, err))
+		return 0;
 	aia_close(aia);
 	return -1;
 }

@@ -578,10 +578,24 @@ static void plic_destroy(struct device *dev)
 	free(plic);
 }
 
+static void plic_stat(struct device *dev, const struct stat_sink *sink)
+{
+	struct plic *plic = container_of(dev, struct plic, dev);
+	unsigned int i;
+
+	for (i = 1; i <= plic->sources; i++) {
+		uint64_t claimed = plic_source_count(plic, i);
+
+		if (claimed)
+			stat_part(sink, dev->name, "source", i, "claimed", claimed);
+	}
+}
+
 static const struct device_ops plic_device_ops = {
 	.kind = "plic",
 	.transfer = plic_transfer,
 	.reset = plic_reset,
+	.stat = plic_stat,
 	.destroy = plic_destroy,
 };
 

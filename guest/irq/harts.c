@@ -30,6 +30,17 @@ static bool timer_fires(struct hart *h)
 	       differs("timer interrupts of hart", h->id, h->timers - before, 2);
 }
 
+/* Does an interrupt that is masked become pending? */
+static bool pends(const struct hart *h, uint64_t bit)
+{
+	uint64_t until = read_time() + PATIENCE_S * h->bench->guest->timebase;
+
+	while (!(sip() & bit))
+		if (read_time() > until)
+			return false;
+	return true;
+}
+
 /* Pending while masked, taken once it is unmasked, gone where it was put off. */
 static bool timer_masked(struct hart *h)
 {
@@ -39,8 +50,8 @@ static bool timer_masked(struct hart *h)
 
 	sie_clear(SIP_STIP);
 	set_timer(guest, read_time());
+	pending = pends(h, SIP_STIP);
 	settle(h->bench);
-	pending = sip() & SIP_STIP;
 	if (h->timers != before)
 		return differs("a masked timer interrupts hart", h->id, h->timers, before);
 	sie_set(SIP_STIP);
@@ -48,7 +59,7 @@ static bool timer_masked(struct hart *h)
 		return differs("unmasked timer of hart", h->id, h->timers - before, 1);
 	sie_clear(SIP_STIP);
 	set_timer(guest, read_time());
-	settle(h->bench);
+	pends(h, SIP_STIP);
 	set_timer(guest, UINT64_MAX);
 	gone = !(sip() & SIP_STIP);
 	sie_set(SIP_STIP);
@@ -138,8 +149,8 @@ static bool ipi_masked(struct hart *h)
 	sie_clear(SIP_SSIP);
 	send_ipi(1, h->id);
 	send_ipi(1, h->id);
+	pending = pends(h, SIP_SSIP);
 	settle(h->bench);
-	pending = sip() & SIP_SSIP;
 	if (h->ipis != before)
 		return differs("a masked IPI interrupts hart", h->id, h->ipis, before);
 	sie_set(SIP_SSIP);
@@ -200,6 +211,7 @@ static bool stop_and_start(struct bench *b)
 
 	for (round = 0; round < 3; round++) {
 		for (i = 1; i < b->nr; i++) {
+			b->hart[i].told = true;
 			b->hart[i].work = stop;
 			send_ipi(1, i);
 		}

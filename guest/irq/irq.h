@@ -27,6 +27,7 @@ struct wire;
  * @nothing: times that the hart was interrupted and the chip had nothing for it
  * @order, @nr_order: what was taken, in that order, while there is room
  * @work: what the boot hart wants done; NULL again when it is
+ * @told: the IPI that tells of it has been sent
  * @good: how it went
  */
 struct hart {
@@ -38,7 +39,7 @@ struct hart {
 	volatile uint32_t count[MAX_IDS];
 	volatile uint32_t order[MAX_ORDER], nr_order;
 	bool (*volatile work)(struct hart *h);
-	volatile bool good;
+	volatile bool told, good;
 };
 
 /**
@@ -88,6 +89,15 @@ struct wire {
 
 #define MAX_WIRES 8
 
+/**
+ * struct bench - what all checks work with
+ * @by_id: the wires whose interrupts are awaited
+ * @asleep: times that a hart slept with an interrupt pending, until it was woken
+ * @flood: interrupts of a flood
+ * @stay: seconds to leave such a hart as it is
+ * @since: when the last check had ended
+ * @only: the one group of checks to play; empty for all
+ */
 struct bench {
 	const struct guest *guest;
 	const struct chip *chip;
@@ -98,8 +108,10 @@ struct bench {
 	struct wire wire[MAX_WIRES];
 	size_t nr_wires;
 	struct wire *by_id[MAX_IDS];
-	unsigned int checks, bad;
-	uint32_t flood;
+	unsigned int checks, bad, asleep;
+	uint32_t flood, stay;
+	uint64_t since;
+	char only[8];
 };
 
 /**
@@ -120,6 +132,32 @@ bool differs(const char *what, uint64_t where, uint64_t got, uint64_t want);
  * reached() - wait until @counter is at least @want
  */
 bool reached(struct bench *b, const volatile uint32_t *counter, uint32_t want);
+
+/**
+ * came() - wait until an external interrupt has come: @counter is at least @want
+ *
+ * A hart that is still asleep then is woken, and whether that brought the interrupt says
+ * whether it had got lost or nobody had told the hart. The latter is counted and said, but
+ * is none of the VMM's making: the interrupt was where it belongs.
+ */
+bool came(struct bench *b, const volatile uint32_t *counter, uint32_t want);
+
+/**
+ * struct watch - of something that must go on
+ * @last, @since: how far it was, and since when
+ * @woken: all harts were woken, since it did not
+ */
+struct watch {
+	uint32_t last;
+	uint64_t since;
+	bool woken;
+};
+
+/**
+ * goes_on() - false where @progress has not changed for long, not even when all were woken
+ * @w: zeroed at the start; the rest is as with came()
+ */
+bool goes_on(struct bench *b, struct watch *w, uint32_t progress);
 
 /**
  * nap() - sleep for a millisecond at most; uses this hart's timer
@@ -152,6 +190,11 @@ long send_ipi(uint64_t mask, uint64_t base);
 void forget(struct bench *b);
 
 /**
+ * sum() - how often all harts have taken @id
+ */
+uint32_t sum(struct bench *b, uint32_t id);
+
+/**
  * only() - has hart @hart, and no other, taken @id @want times?
  */
 bool only(struct bench *b, uint32_t id, uint64_t hart, uint32_t want);
@@ -181,6 +224,7 @@ bool ready_disk(struct bench *b, struct vdev *v, bool vector);
 void hart_checks(struct bench *b);
 void wire_checks(struct bench *b);
 void serial_checks(struct bench *b);
+void cost_checks(struct bench *b);
 void plic_checks(struct bench *b);
 void imsic_checks(struct bench *b);
 void aplic_checks(struct bench *b);
@@ -190,11 +234,6 @@ void msix_checks(struct bench *b);
  * imsic_send() - an identity of the IMSIC itself: a store to its page
  */
 void imsic_send(struct bench *b, uint64_t hart, uint32_t id);
-
-/**
- * came() - wait until hart @hart has taken @want times @id; says what became of it if not
- */
-bool came(struct bench *b, uint64_t hart, uint32_t id, uint32_t want);
 
 /* Interrupts of this hart. */
 #define SSTATUS_SIE 2

@@ -10,8 +10,13 @@
  *	irq.flood=N		how many interrupts a flood has (500)
  *	irq.input=N		so many bytes come over the serial line (0)
  *	irq.ids=all		check the upper halves of interrupt files too (see aia.c)
+ *	irq.only=GROUP		play one group only: harts, lines, serial, plic, imsic, aplic,
+ *				msix, or cost, which only measures
+ *	irq.stay=N		leave a hart that sleeps with its interrupt pending alone for N
+ *				seconds, so that the host can be looked at
  *
- * and the report ends with "irq: all N checks passed", or "irq: M of N checks failed".
+ * and the report ends with "irq: all N checks passed", or "irq: M of N checks failed" and a
+ * shutdown for the reason "system failure".
  *
  * Each hart has a struct hart of its own, tp points to it; its interrupt handler writes
  * counters there that others read. The boot hart waits by looking again and again, and
@@ -35,9 +40,13 @@ void irq_taken(uint64_t cause);
 
 void check(struct bench *b, bool good, const char *name)
 {
+	uint64_t now = read_time();
+
 	b->checks++;
 	b->bad += !good;
-	print("%s %u %s\n", good ? "ok" : "not ok", (uint64_t)b->checks, name);
+	print("%s %u %s # %u ms\n", good ? "ok" : "not ok", (uint64_t)b->checks, name,
+	      (now - b->since) * 1000 / b->guest->timebase);
+	b->since = now;
 }
 
 bool differs(const char *what, uint64_t where, uint64_t got, uint64_t want)
@@ -56,6 +65,50 @@ bool reached(struct bench *b, const volatile uint32_t *counter, uint32_t want)
 		if (read_time() > until)
 			return *counter >= want;
 	fence();
+	return true;
+}
+
+bool came(struct bench *b, const volatile uint32_t *counter, uint32_t want)
+{
+	uint64_t until;
+	uint32_t had;
+
+	if (reached(b, counter, want))
+		return true;
+	had = *counter;
+	until = read_time() + b->stay * b->guest->timebase;
+	while (read_time() < until)
+		;
+	send_ipi(0, UINT64_MAX);
+	settle(b);
+	settle(b);
+	if (*counter < want)
+		return false;
+	b->asleep++;
+	print("# a hart slept at %u of %u interrupts, until it was woken\n", (uint64_t)had,
+	      (uint64_t)want);
+	return true;
+}
+
+bool goes_on(struct bench *b, struct watch *w, uint32_t progress)
+{
+	uint64_t now = read_time();
+
+	if (!w->since || progress != w->last) {
+		if (w->woken) {
+			b->asleep++;
+			print("# a hart slept in a flood, until it was woken\n");
+		}
+		*w = (struct watch){.last = progress, .since = now};
+		return true;
+	}
+	if (now - w->since < PATIENCE_S * b->guest->timebase)
+		return true;
+	if (w->woken)
+		return false;
+	w->woken = true;
+	w->since = now;
+	send_ipi(0, UINT64_MAX);
 	return true;
 }
 
@@ -89,6 +142,16 @@ void forget(struct bench *b)
 		h->nr_order = 0;
 	}
 	fence();
+}
+
+uint32_t sum(struct bench *b, uint32_t id)
+{
+	uint32_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < b->nr; i++)
+		n += b->hart[i].count[id];
+	return n;
 }
 
 bool only(struct bench *b, uint32_t id, uint64_t hart, uint32_t want)
@@ -202,6 +265,9 @@ static void worker(void *arg)
 			irq_off();
 		}
 		irq_on();
+		/* From here on every IPI that comes is one that the work is about. */
+		while (!h->told)
+			;
 		fence();
 		h->good = h->work(h);
 		fence();
@@ -240,10 +306,12 @@ bool start_all(struct bench *b)
 
 static void give(struct hart *h, bool (*work)(struct hart *h))
 {
-	h->good = false;
+	h->good = h->told = false;
 	fence();
 	h->work = work;
 	send_ipi(1, h->id);
+	h->told = true;
+	fence();
 }
 
 static bool taken_back(struct bench *b, struct hart *h)
@@ -284,21 +352,30 @@ bool on_all(struct bench *b, bool (*work)(struct hart *h))
 
 static void checks(struct bench *b)
 {
-	hart_checks(b);
+	const struct group {
+		const char *name;
+		void (*play)(struct bench *b);
+		bool wanted;
+	} groups[] = {
+		{"lines", wire_checks, true},
+		{"serial", serial_checks, true},
+		{"cost", cost_checks, same(b->only, "cost")},
+		{"plic", plic_checks, b->chip == &plic_chip},
+		{"imsic", imsic_checks, b->chip == &aia_chip},
+		{"aplic", aplic_checks, b->chip == &aia_chip},
+		{"msix", msix_checks, b->chip == &aia_chip && b->pci},
+	};
+	size_t i;
+
+	if (!b->only[0] || same(b->only, "harts"))
+		hart_checks(b);
 	if (!find_wires(b)) {
 		check(b, false, "devices are there");
 		return;
 	}
-	wire_checks(b);
-	serial_checks(b);
-	if (b->chip == &plic_chip) {
-		plic_checks(b);
-	} else {
-		imsic_checks(b);
-		aplic_checks(b);
-		if (b->pci)
-			msix_checks(b);
-	}
+	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+		if (groups[i].wanted && (!b->only[0] || same(b->only, groups[i].name)))
+			groups[i].play(b);
 }
 
 static void sum_up(struct bench *b)
@@ -309,6 +386,8 @@ static void sum_up(struct bench *b)
 	for (i = 0; i < b->nr; i++)
 		nothing += b->hart[i].nothing;
 	print("# interrupted %u times for nothing\n", nothing);
+	if (b->asleep)
+		print("# %u times a hart slept with an interrupt pending\n", (uint64_t)b->asleep);
 	print("1..%u\n", (uint64_t)b->checks);
 	if (b->bad)
 		print("irq: %u of %u checks failed\n", (uint64_t)b->bad, (uint64_t)b->checks);
@@ -327,6 +406,10 @@ bool guest_main(const struct guest *guest)
 	b.chip = guest->aplic ? &aia_chip : &plic_chip;
 	b.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
 	b.flood = (uint32_t)option_number(guest, "irq.flood", 500);
+	b.stay = (uint32_t)option_number(guest, "irq.stay", 0);
+	b.since = read_time();
+	if (!option(guest, "irq.only", b.only, sizeof(b.only)))
+		b.only[0] = '\0';
 	b.pci = option(guest, "irq.bus", word, sizeof(word)) && same(word, "pci");
 	for (i = 0; i < b.nr; i++) {
 		b.hart[i].bench = &b;

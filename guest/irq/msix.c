@@ -44,7 +44,7 @@ static bool to_each(struct bench *b, struct vdev *v)
 		forget(b);
 		aim(b, v, h);
 		ask(v);
-		reached(b, &b->hart[h].count[ID], 1);
+		came(b, &b->hart[h].count[ID], 1);
 		settle(b);
 		if (!only(b, ID, h, 1))
 			return false;
@@ -71,7 +71,7 @@ static bool masked(struct bench *b, struct vdev *v, bool all)
 		wr16(at, MSIX_ENABLE);
 	else
 		wr32(at, 0);
-	reached(b, &b->hart[h].count[ID], 1);
+	came(b, &b->hart[h].count[ID], 1);
 	settle(b);
 	return only(b, ID, h, 1) && !(rd32(v->pba) & 1);
 }
@@ -87,8 +87,10 @@ static bool moved(struct bench *b, struct vdev *v)
 	for (i = 1; i <= b->flood; i++) {
 		ask(v);
 		/* The request ends before the notification's store does, so it went to @h. */
-		if (!came(b, h, ID, ++want[h]))
-			return differs("lost with request", i, h, 0);
+		if (!came(b, &b->hart[h].count[ID], ++want[h])) {
+			differs("lost with request", i, h, 0);
+			return differs("messages", h, b->hart[h].count[ID], want[h]);
+		}
 		h = i % b->nr;
 		aim(b, v, h);
 	}

@@ -4,8 +4,9 @@
  *
  * Masking is by priority 0, as Linux does it, routing by the enable bits. A completion
  * counts only where the source is enabled: a handler whose interrupt was moved away
- * meanwhile enables it for that moment. The enable words are read and written by
- * several harts, so there is a lock around that.
+ * meanwhile enables it for that moment. The enable words are changed by several harts,
+ * so there is a lock around that, and a copy, as reading them would be one more exit for
+ * each interrupt.
  */
 #include "irq.h"
 
@@ -20,35 +21,38 @@ static uint64_t reg(const struct bench *b, uint64_t offset)
 	return b->guest->plic + offset;
 }
 
-static uint32_t *enables(void)
-{
-	static uint32_t l;
-
-	return &l;
-}
+static struct {
+	uint32_t lock;
+	uint32_t word[MAX_HARTS][32];
+} enables;
 
 static bool lock_enables(void)
 {
 	uint64_t sstatus;
 
 	__asm__ volatile("csrrci %0, sstatus, 2" : "=r"(sstatus)::"memory");
-	lock(enables());
+	lock(&enables.lock);
 	return sstatus & SSTATUS_SIE;
 }
 
 static void unlock_enables(bool on)
 {
-	unlock(enables());
+	unlock(&enables.lock);
 	if (on)
 		irq_on();
 }
 
 static void enable(struct bench *b, uint64_t hart, uint32_t source, bool on)
 {
-	uint64_t at = reg(b, ENABLE(hart, source));
-	uint32_t bit = UINT32_C(1) << source % 32, was = rd32(at);
+	uint32_t bit = UINT32_C(1) << source % 32, *word = &enables.word[hart][source / 32];
 
-	wr32(at, on ? was | bit : was & ~bit);
+	*word = on ? *word | bit : *word & ~bit;
+	wr32(reg(b, ENABLE(hart, source)), *word);
+}
+
+static bool is_enabled(uint64_t hart, uint32_t source)
+{
+	return enables.word[hart][source / 32] >> source % 32 & 1;
 }
 
 static void plic_route(struct bench *b, uint32_t source, uint64_t hart)
@@ -84,16 +88,13 @@ static uint32_t plic_claim(struct hart *h)
 
 static void plic_complete(struct hart *h, uint32_t source)
 {
-	uint64_t at = reg(h->bench, ENABLE(h->id, source));
-	uint32_t bit = UINT32_C(1) << source % 32, was;
-	bool on = lock_enables();
+	bool on = lock_enables(), moved = !is_enabled(h->id, source);
 
-	was = rd32(at);
-	if (!(was & bit))
-		wr32(at, was | bit);
+	if (moved)
+		enable(h->bench, h->id, source, true);
 	wr32(reg(h->bench, CLAIM(h->id)), source);
-	if (!(was & bit))
-		wr32(at, was);
+	if (moved)
+		enable(h->bench, h->id, source, false);
 	unlock_enables(on);
 }
 
@@ -182,7 +183,8 @@ static bool order(struct bench *b)
 static bool multicast(struct bench *b)
 {
 	const struct wire *w = &b->wire[1];
-	uint32_t n = 0, round;
+	struct watch watch = {0};
+	uint32_t round;
 	uint64_t i;
 
 	begin(b, 0);
@@ -190,11 +192,12 @@ static bool multicast(struct bench *b)
 		enable(b, i, w->source, true);
 	for (round = 1; round <= 20; round++) {
 		b->wire[1].raise(&b->wire[1]);
+		/* Whoever claims it may be a while at it. */
+		while (sum(b, w->id) < round && goes_on(b, &watch, sum(b, w->id)))
+			;
 		settle(b);
-		for (n = 0, i = 0; i < b->nr; i++)
-			n += b->hart[i].count[w->id];
-		if (n != round)
-			return differs("interrupts claimed", 0, n, round);
+		if (sum(b, w->id) != round)
+			return differs("interrupts claimed", 0, sum(b, w->id), round);
 	}
 	return true;
 }

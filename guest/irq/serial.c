@@ -74,9 +74,10 @@ static void serve_bytes(struct wire *w, struct hart *h)
 
 static bool run(struct bench *b, struct wire *w, const volatile uint32_t *counter, uint32_t want)
 {
-	uint64_t until = read_time() + 6 * PATIENCE_S * b->guest->timebase, moves = 0;
+	struct watch watch = {0};
+	uint64_t moves = 0;
 
-	while (*counter < want && read_time() < until) {
+	while (*counter < want && goes_on(b, &watch, *counter)) {
 		b->chip->route(b, w->source, moves++ % b->nr);
 		nap(b);
 	}

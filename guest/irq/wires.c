@@ -137,7 +137,7 @@ static void begin(struct bench *b, struct wire *w, uint64_t hart)
 static bool taken(struct bench *b, const struct wire *w, uint64_t hart, uint32_t want)
 {
 	/* Too few, or then too many? */
-	reached(b, &b->hart[hart].count[w->id], want);
+	came(b, &b->hart[hart].count[w->id], want);
 	settle(b);
 	return only(b, w->id, hart, want);
 }
@@ -255,27 +255,17 @@ static void serve_flood(struct wire *w, struct hart *h)
 		w->raise(w);
 }
 
-static uint32_t sum(struct bench *b, uint32_t id)
-{
-	uint32_t n = 0;
-	unsigned int i;
-
-	for (i = 0; i < b->nr; i++)
-		n += b->hart[i].count[id];
-	return n;
-}
-
 /* Nothing is lost while handlers and the boot hart move the interrupt as fast as can be. */
 static bool flood(struct bench *b, struct wire *w)
 {
-	uint64_t until = read_time() + 6 * PATIENCE_S * b->guest->timebase, begun = read_time();
-	uint64_t moves = 0;
+	uint64_t begun = read_time(), moves = 0;
+	struct watch watch = {0};
 
 	begin(b, w, 0);
 	w->left = b->flood;
 	w->serve = serve_flood;
 	w->raise(w);
-	while (w->left && read_time() < until) {
+	while (w->left && goes_on(b, &watch, w->left)) {
 		moves++;
 		b->chip->route(b, w->source, moves % b->nr);
 		nap(b);
@@ -284,7 +274,8 @@ static bool flood(struct bench *b, struct wire *w)
 		return differs("a flood is stuck, left after moves", moves, w->left, 0);
 	begun = (read_time() - begun) * 1000000 / b->guest->timebase;
 	/* Its last handler counts at its end. */
-	while (sum(b, w->id) < b->flood && read_time() < until)
+	watch = (struct watch){0};
+	while (sum(b, w->id) < b->flood && goes_on(b, &watch, sum(b, w->id)))
 		nap(b);
 	print("# %s: %u interrupts, each moved, %u moves beside, %u us\n", w->name,
 	      (uint64_t)b->flood, moves, begun);
@@ -341,15 +332,16 @@ static void serve_both(struct wire *w, struct hart *h)
 
 static bool shared_flood(struct bench *b, struct wire *w)
 {
-	uint64_t until = read_time() + 6 * PATIENCE_S * b->guest->timebase, moves = 0;
 	struct wire *p = w->partner;
+	struct watch watch = {0};
+	uint64_t moves = 0;
 
 	begin(b, w, 0);
 	w->left = p->left = b->flood;
 	w->serve = serve_both;
 	w->raise(w);
 	p->raise(p);
-	while ((w->left || p->left) && read_time() < until) {
+	while ((w->left || p->left) && goes_on(b, &watch, w->left + p->left)) {
 		moves++;
 		b->chip->route(b, w->source, moves % b->nr);
 		nap(b);
@@ -362,6 +354,40 @@ static bool shared_flood(struct bench *b, struct wire *w)
 	disk_lower(w);
 	disk_lower(p);
 	return true;
+}
+
+/* --- cost ------------------------------------------------------------------------ */
+
+/*
+ * What an interrupt of the serial port costs this hart beside the port's own registers:
+ * taken, claimed, completed, nothing more to claim. The same is done with and without.
+ */
+void cost_checks(struct bench *b)
+{
+	struct wire *w = &b->wire[0];
+	uint64_t without, with;
+	uint32_t i;
+
+	begin(b, w, 0);
+	b->chip->mask(b, w->source);
+	without = read_time();
+	for (i = 0; i < b->flood; i++) {
+		w->raise(w);
+		w->lower(w);
+	}
+	without = read_time() - without;
+	b->chip->unmask(b, w->source);
+	settle(b);
+	forget(b);
+	with = read_time();
+	for (i = 0; i < b->flood; i++)
+		w->raise(w);
+	with = read_time() - with;
+	b->chip->mask(b, w->source);
+	check(b, only(b, w->id, 0, b->flood), "cost: all came");
+	print("# an interrupt costs %u ns, its device %u ns\n",
+	      (with - without) * 1000 / (b->guest->timebase / 1000000) / b->flood,
+	      without * 1000 / (b->guest->timebase / 1000000) / b->flood);
 }
 
 static void all_of(struct bench *b, bool (*play)(struct bench *b, struct wire *w), const char *name)

@@ -4,6 +4,9 @@
  * to, and what wires and messages become. A whole VM is built each time; none runs but
  * where a reset is tried.
  */
+#include "lkvm/arch.h"
+#include "lkvm/virtio/balloon.h"
+#include "lkvm/virtio/rng.h"
 #include "rig.h"
 #include "unit.h"
 
@@ -12,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define PLIC UINT64_C(0x0c000000)
 #define APLIC UINT64_C(0x0d000000)
 #define IMSIC UINT64_C(0x28000000)
 
@@ -205,6 +209,240 @@ START_TEST(create_fails)
 }
 END_TEST
 
+/* The machine works with its PLIC: a wire reaches the hart, the guest powers off. */
+static void plic_works(void)
+{
+	static const struct fake_op off[] = {
+		/* Priority and enable of source 10, then its claim. */
+		{.kind = FAKE_STORE, .addr = PLIC + 40, .size = 4, .value = 1},
+		{.kind = FAKE_STORE, .addr = PLIC + 0x2000, .size = 4, .value = 1 << 10},
+		{.kind = FAKE_WAIT_IRQ},
+		{.kind = FAKE_LOAD, .addr = PLIC + 0x200004, .size = 4},
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
+		{.kind = FAKE_END}};
+
+	fake_vcpu(rig.host, 0)->program = off;
+	irq_line_set(&(struct irq_line){&chip()->chip, 10}, true);
+	rig_start(&rig);
+	ck_assert_int_eq(rig_join(&rig), VM_POWEROFF);
+	ck_assert_uint_eq(fake_vcpu(rig.host, 0)->results[0], 10);
+}
+
+/*
+ * Every call that the set-up makes fails in turn, whatever it is: a machine with a PLIC,
+ * and one line that names the step and why. Returns how many calls there were.
+ */
+static unsigned int fail_each(unsigned long request, enum aia_choice mode, const char *line)
+{
+	unsigned int nth;
+
+	for (nth = 1;; nth++) {
+		rig_end(&rig);
+		setup();
+		rig.cfg.cpus = 3;
+		rig.host->aia_files = true;
+		rig.arch.aia = mode;
+		fake_arm(rig.host, request, nth, EIO);
+		rig_create(&rig);
+		if (!rig.host->armed_hit)
+			break;
+		ck_assert_ptr_nonnull(chip()->plic);
+		ck_assert_ptr_null(rig.vm->arch->msi);
+		ck_assert_uint_eq(count(logged(), "interrupts: "), 1);
+		ck_assert_msg(strstr(logged(), line), "%s", logged());
+		ck_assert_ptr_nonnull(strstr(logged(), strerror(EIO)));
+		plic_works();
+	}
+	ck_assert_ptr_null(chip()->plic);
+	ck_assert_str_eq(logged(), "");
+	return nth - 1;
+}
+
+START_TEST(every_call_fails)
+{
+	static const char failed[] = "interrupts: the PLIC, because the kernel's AIA failed: ";
+
+	/*
+	 * The mode; sources and hart bits; the APLIC and an IMSIC for each hart; the start; a
+	 * look at a file.
+	 */
+	ck_assert_uint_eq(fail_each(KVM_SET_DEVICE_ATTR, AIA_EMUL, failed), 1 + 2 + 4 + 1 + 2);
+	ck_assert_uint_eq(fail_each(KVM_SET_DEVICE_ATTR, AIA_HWACCEL, failed), 1 + 2 + 4 + 1);
+	ck_assert_uint_eq(fail_each(KVM_SET_DEVICE_ATTR, AIA_AUTO, failed), 2 + 4 + 1 + 2);
+	/* The mode and the identities; the look. */
+	ck_assert_uint_eq(fail_each(KVM_GET_DEVICE_ATTR, AIA_AUTO, failed), 2 + 1);
+	/* Can it be had, and the device itself. */
+	ck_assert_uint_eq(fail_each(KVM_CREATE_DEVICE, AIA_AUTO, "interrupts: the PLIC"), 2);
+}
+END_TEST
+
+static const char *kind_of(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < rig.vm->arch->nr_devices; i++)
+		if (!strcmp(rig.vm->arch->devices[i].device->name, name))
+			return rig.vm->arch->devices[i].device->ops->kind;
+	return "none";
+}
+
+/* What a device sits behind follows the chip that was had, not the one that was tried. */
+START_TEST(transport_follows)
+{
+	static const struct {
+		enum transport_choice asked;
+		bool fails;
+		const char *kind;
+	} cases[] = {
+		{TRANSPORT_AUTO, false, "virtio-pci"},	{TRANSPORT_AUTO, true, "virtio-mmio"},
+		{TRANSPORT_PCI, false, "virtio-pci"},	{TRANSPORT_PCI, true, "virtio-pci"},
+		{TRANSPORT_MMIO, false, "virtio-mmio"}, {TRANSPORT_MMIO, true, "virtio-mmio"},
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		rig_end(&rig);
+		setup();
+		rig.cfg.transport = cases[i].asked;
+		rig.cfg.virtio[0] = (struct virtio_request){&virtio_rng_kind, ""};
+		rig.cfg.virtio[1] = (struct virtio_request){&virtio_rng_kind, ""};
+		rig.cfg.nr_virtio = 2;
+		if (cases[i].fails)
+			fake_arm_aia(rig.host, 2, 0, EINVAL);
+		rig_create(&rig);
+		ck_assert_str_eq(kind_of("rng0"), cases[i].kind);
+		ck_assert_str_eq(kind_of("rng1"), cases[i].kind);
+		ck_assert_int_eq(rig.vm->arch->msi != NULL, !cases[i].fails);
+		if (cases[i].fails)
+			plic_works();
+	}
+	/* Without any AIA in the host, and with the PLIC asked for. */
+	for (i = 0; i < 2; i++) {
+		rig_end(&rig);
+		setup();
+		rig.host->host_aia = i;
+		rig.arch.irqchip = i ? IRQCHIP_PLIC : IRQCHIP_AUTO;
+		rig.cfg.virtio[0] = (struct virtio_request){&virtio_rng_kind, ""};
+		rig.cfg.nr_virtio = 1;
+		rig_create(&rig);
+		ck_assert_str_eq(kind_of("rng0"), "virtio-mmio");
+	}
+}
+END_TEST
+
+static unsigned int vectors(size_t index)
+{
+	const struct arch_vm *a = rig.vm->arch;
+	size_t i;
+
+	/* Message control's Table Size of the first capability that is MSI-X. */
+	for (i = 0; i < a->nr_devices; i++) {
+		const struct pci_function *fn = a->devices[i].function;
+		unsigned int cap;
+
+		if (!fn || index--)
+			continue;
+		for (cap = pci_get(fn, 0x34, 1); cap; cap = pci_get(fn, cap + 1, 1))
+			if (pci_get(fn, cap, 1) == 0x11)
+				return (pci_get(fn, cap + 2, 2) & 0x7ff) + 1;
+	}
+	return 0;
+}
+
+static void with_devices(unsigned int balloons, unsigned int rngs)
+{
+	rig_end(&rig);
+	setup();
+	rig.host->aia_half_files = true;
+	rig.cfg.nr_virtio = 0;
+	while (balloons--)
+		rig.cfg.virtio[rig.cfg.nr_virtio++] =
+			(struct virtio_request){&virtio_balloon_kind, ""};
+	while (rngs--)
+		rig.cfg.virtio[rig.cfg.nr_virtio++] = (struct virtio_request){&virtio_rng_kind, ""};
+}
+
+/*
+ * Where KVM's files in software take the lower 31 identities only, all vectors together
+ * with what else interrupts stay below that: two for each device, and more as long as
+ * there are any.
+ */
+START_TEST(half_files)
+{
+	unsigned int i, sum;
+
+	with_devices(1, 3);
+	rig_create(&rig);
+	ck_assert_uint_eq(chip()->aia.usable, 31);
+	ck_assert_uint_eq(fake_vm(rig.host)->aia.eie0[0], 0);
+	ck_assert_uint_gt(vectors(0), 2);
+	for (i = 1; i < 4; i++)
+		ck_assert_uint_eq(vectors(i), 2);
+	with_devices(1, 40);
+	rig_create(&rig);
+	for (i = 0, sum = 0; i < 41; i++) {
+		ck_assert_uint_eq(vectors(i), i < 12 ? 2 : 1);
+		sum += vectors(i) > 1 ? vectors(i) : 0;
+	}
+	ck_assert_uint_le(sum, 31 - 7);
+	/* Guest files are whole, and so is a KVM that keeps all it is told. */
+	with_devices(1, 40);
+	rig.host->aia_files = true;
+	rig.arch.aia = AIA_HWACCEL;
+	rig_create(&rig);
+	ck_assert_uint_eq(chip()->aia.usable, 255);
+	ck_assert_uint_eq(vectors(40), 2);
+	with_devices(1, 40);
+	rig.host->aia_half_files = false;
+	rig_create(&rig);
+	ck_assert_uint_eq(chip()->aia.usable, 255);
+	ck_assert_uint_gt(vectors(0), 2);
+	ck_assert_uint_eq(vectors(40), 2);
+}
+END_TEST
+
+/* What --dry-run and info say of interrupts. */
+START_TEST(plan_tells)
+{
+	char text[4096] = "";
+	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
+
+	with_devices(1, 1);
+	rig_create(&rig);
+	arch_print_plan(rig.vm, out);
+	fclose(out);
+	ck_assert_ptr_nonnull(strstr(text, "interrupts: AIA in the kernel, 127 sources, 255 "
+					   "identities (31 usable), mode emul"));
+	ck_assert_ptr_nonnull(strstr(text, "aplic0"));
+	ck_assert_ptr_nonnull(strstr(text, "rng0, interrupt 34 or 2 MSI-X vectors\n"));
+}
+END_TEST
+
+/* A wire for each device needs an identity for each: with too many the PLIC it is. */
+START_TEST(too_many_wires)
+{
+	struct vm *vm;
+
+	with_devices(0, 28);
+	rig.cfg.transport = TRANSPORT_MMIO;
+	rig_create(&rig);
+	ck_assert_ptr_null(chip()->plic);
+	with_devices(0, 29);
+	rig.cfg.transport = TRANSPORT_MMIO;
+	rig_create(&rig);
+	ck_assert_ptr_nonnull(chip()->plic);
+	ck_assert_uint_eq(count(logged(), "29 devices behind virtio-mmio"), 1);
+	ck_assert_int_lt(chip()->aia.fd, 0);
+	plic_works();
+	with_devices(0, 29);
+	rig.cfg.transport = TRANSPORT_MMIO;
+	rig.arch.irqchip = IRQCHIP_AIA;
+	vm = vm_create(&rig.cfg, fake_host_sys(rig.host), &rig.log, &rig.err);
+	ck_assert_ptr_null(vm);
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "29 devices behind virtio-mmio"));
+}
+END_TEST
+
 /* A wire is told when it changes, rising and falling. */
 START_TEST(wires)
 {
@@ -314,6 +552,11 @@ int main(void)
 	tcase_add_test(tc, hidden);
 	tcase_add_test(tc, each_step_fails);
 	tcase_add_test(tc, create_fails);
+	tcase_add_test(tc, every_call_fails);
+	tcase_add_test(tc, transport_follows);
+	tcase_add_test(tc, half_files);
+	tcase_add_test(tc, plan_tells);
+	tcase_add_test(tc, too_many_wires);
 	tcase_add_test(tc, wires);
 	tcase_add_test(tc, messages);
 	tcase_add_test(tc, comes_back_after_reset);

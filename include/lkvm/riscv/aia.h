@@ -36,6 +36,7 @@ struct aia_request {
  * struct aia - the device
  * @fd: -1 where there is none
  * @ids: interrupt identities of each file
+ * @usable: how many of them, from 1 on, an interrupt can come by (see riscv/aia.c)
  * @sources: wired sources
  * @hart_bits: of a message's address
  * @mode: as KVM says
@@ -43,7 +44,7 @@ struct aia_request {
 struct aia {
 	const struct kvm *kvm;
 	int fd;
-	uint32_t ids, sources, hart_bits;
+	uint32_t ids, usable, sources, hart_bits;
 	uint32_t mode;
 };
 
