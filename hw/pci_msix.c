@@ -91,6 +91,7 @@ int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int n
 	pci_put(fn, msix->cap + CAP_PBA, pba | bar, 4);
 	msix->fn = fn;
 	msix->nr = nr;
+	msix->nr_sources = nr;
 	msix->sink = sink;
 	msix->log = log;
 	power_on(msix->entries, nr);
@@ -99,6 +100,14 @@ int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int n
 		msix->sources[i].fd = -1;
 	}
 	return 0;
+}
+
+void pci_msix_limit(struct pci_msix *msix, unsigned int nr)
+{
+	if (!nr || nr >= msix->nr)
+		return;
+	msix->nr = nr;
+	pci_put(msix->fn, msix->cap + CAP_CONTROL, nr - 1, 2);
 }
 
 /* --- one vector ---------------------------------------------------------------- */
@@ -120,7 +129,7 @@ static void connect_all(struct pci_msix *msix, unsigned int vector, bool on)
 {
 	unsigned int i;
 
-	for (i = 0; i < msix->nr; i++)
+	for (i = 0; i < msix->nr_sources; i++)
 		if (msix->sources[i].vector == vector)
 			connect_fd(msix, vector, msix->sources[i].fd, on);
 }
@@ -230,20 +239,33 @@ void pci_msix_bind(struct pci_msix *msix, unsigned int source, unsigned int vect
 	leave(msix);
 }
 
-struct msix_count pci_msix_count(struct pci_msix *msix, unsigned int vector, bool *may_send,
-				 bool *by_fd)
+static void stat_vector(const struct stat_sink *sink, const char *owner, unsigned int vector,
+			const struct msix_count *count, bool may_send, bool by_fd)
 {
-	struct msix_count count;
-	unsigned int i;
+	if (!count->fired && !may_send)
+		return;
+	stat_part(sink, owner, "vector", vector, "fired", count->fired);
+	stat_part(sink, owner, "vector", vector, "sent", count->sent);
+	stat_part(sink, owner, "vector", vector, "can_send", may_send);
+	stat_part(sink, owner, "vector", vector, "by_eventfd", by_fd);
+}
 
-	*by_fd = false;
-	pthread_mutex_lock(&msix->lock);
-	count = msix->counts[vector];
-	*may_send = can_send(msix, &msix->entries[vector]);
-	for (i = 0; i < msix->nr; i++)
-		*by_fd |= msix->sources[i].fd >= 0 && msix->sources[i].vector == vector;
-	pthread_mutex_unlock(&msix->lock);
-	return count;
+void pci_msix_stat(struct pci_msix *msix, const char *owner, const struct stat_sink *sink)
+{
+	unsigned int vector, i;
+
+	for (vector = 0; vector < msix->nr; vector++) {
+		bool may_send, by_fd = false;
+		struct msix_count count;
+
+		pthread_mutex_lock(&msix->lock);
+		count = msix->counts[vector];
+		may_send = can_send(msix, &msix->entries[vector]);
+		for (i = 0; i < msix->nr_sources; i++)
+			by_fd |= msix->sources[i].fd >= 0 && msix->sources[i].vector == vector;
+		pthread_mutex_unlock(&msix->lock);
+		stat_vector(sink, owner, vector, &count, may_send, by_fd);
+	}
 }
 
 bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config)

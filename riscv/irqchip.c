@@ -23,12 +23,13 @@
  *
  * Thread and lock: lines and messages come from any thread; the table of messages has a
  * mutex, levels are atomic (two threads never drive one wire at once: each wire is one
- * device's, with its lock held). What is saved: the PLIC by itself; the AIA's state
- * not yet.
+ * device's, with its lock held). What is saved: the PLIC by itself; the AIA by
+ * aia_state.c, with the levels; messages by the devices that send them.
  */
 #include "machine.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/riscv/aia_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -38,7 +39,8 @@
 #define MAP_APLIC UINT64_C(0x0d000000)
 #define MAP_IMSIC UINT64_C(0x28000000)
 
-#define SOURCES 127u
+/* What takes one besides virtio devices: IPIs, serial port, clock. */
+#define OTHER_IDENTITIES 3
 
 /* Device tree binding riscv,aplic: a wire that is active while it is high. */
 #define APLIC_LEVEL_HIGH 4
@@ -57,11 +59,15 @@ static void set_level(struct irq_chip *chip, uint32_t source, bool level)
 		irq_line_set(&wire, level);
 		return;
 	}
-	if (source > SOURCES)
+	if (source > MACHINE_SOURCES)
 		return;
 	before = level ? atomic_fetch_or(&c->levels[source / 64], bit)
 		       : atomic_fetch_and(&c->levels[source / 64], ~bit);
-	if (!!(before & bit) == level || c->aia.fd < 0)
+	if (!!(before & bit) == level)
+		return;
+	if (level)
+		atomic_fetch_add_explicit(&c->raised[source], 1, memory_order_relaxed);
+	if (c->aia.fd < 0)
 		return;
 	ret = aia_set_line(&c->aia, source, level);
 	if (ret)
@@ -121,6 +127,7 @@ static void trigger(struct msi_sink *sink, uint32_t handle)
 
 	if (!msi_table_get(&c->messages, handle, &address, &data) || c->aia.fd < 0)
 		return;
+	atomic_fetch_add_explicit(&c->sent, 1, memory_order_relaxed);
 	ret = aia_send(&c->aia, address, data);
 	if (ret)
 		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_WARNING,
@@ -195,7 +202,7 @@ static void describe_plic(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_prop_u32(b, "#interrupt-cells", 1);
 	fdt_prop_u32(b, "#address-cells", 0);
 	describe_outputs(b, a);
-	fdt_prop_u32(b, "riscv,ndev", SOURCES);
+	fdt_prop_u32(b, "riscv,ndev", MACHINE_SOURCES);
 	fdt_prop_u32(b, "phandle", FDT_PHANDLE_IRQCHIP);
 	fdt_node_end(b);
 }
@@ -205,7 +212,8 @@ static int add_plic(struct arch_vm *a, struct error *err)
 	struct machine_device row = {
 		.describe = describe_plic, .base = MAP_PLIC, .size = PLIC_WINDOW};
 
-	a->irq.plic = plic_create("plic0", SOURCES, a->vm->nr_vcpus, plic_output, a, a->vm->log);
+	a->irq.plic =
+		plic_create("plic0", MACHINE_SOURCES, a->vm->nr_vcpus, plic_output, a, a->vm->log);
 	if (!a->irq.plic)
 		return fail(err, "no memory for the interrupt controller");
 	row.device = plic_device(a->irq.plic);
@@ -248,16 +256,37 @@ static void describe_aia(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_node_end(b);
 }
 
-static const char *aia_obstacle(struct device *dev)
-{
-	(void)dev;
-	return "the state of the kernel's AIA can't be saved yet";
-}
-
 static void aia_transfer(struct device *dev, struct xfer *x)
 {
-	x->failed = true;
-	fail(&x->err, "%s", aia_obstacle(dev));
+	struct machine_irqchip *c = container_of(dev, struct machine_irqchip, dev);
+	uint64_t levels[AIA_LEVEL_WORDS];
+	unsigned int i;
+
+	for (i = 0; i < AIA_LEVEL_WORDS; i++)
+		levels[i] = atomic_load(&c->levels[i]);
+	aia_state_transfer(&c->aia, c->a->vm->nr_vcpus, levels, x);
+	for (i = 0; x->loading && i < AIA_LEVEL_WORDS; i++)
+		atomic_store(&c->levels[i], levels[i]);
+}
+
+static void aia_stat(struct device *dev, const struct stat_sink *sink)
+{
+	struct machine_irqchip *c = container_of(dev, struct machine_irqchip, dev);
+	struct msi_table_count n = msi_table_count(&c->messages);
+	unsigned int i;
+
+	for (i = 1; i <= MACHINE_SOURCES; i++) {
+		uint64_t raised = atomic_load_explicit(&c->raised[i], memory_order_relaxed);
+
+		if (raised)
+			stat_part(sink, dev->name, "source", i, "raised", raised);
+	}
+	stat_whole(sink, "msi", "sent", atomic_load_explicit(&c->sent, memory_order_relaxed));
+	stat_whole(sink, "msi", "routes", n.routes);
+	stat_whole(sink, "msi", "routes_in_kvm", n.gsis);
+	stat_whole(sink, "msi", "eventfds", n.eventfds);
+	stat_whole(sink, "msi", "irqfds", n.irqfds);
+	stat_whole(sink, "msi", "tables_written", n.tables);
 }
 
 /* The rest of the machine owns it. */
@@ -269,6 +298,7 @@ static void aia_destroy(struct device *dev)
 static const struct device_ops aia_ops = {
 	.kind = "aia",
 	.transfer = aia_transfer,
+	.stat = aia_stat,
 	.destroy = aia_destroy,
 };
 
@@ -344,6 +374,18 @@ static void replace_plic(struct arch_vm *a)
 	a->devices[0] = aia_row(a);
 }
 
+/* Behind virtio-mmio each device has a wire, which takes an identity of its own. */
+static int enough_identities(const struct arch_vm *a, struct error *err)
+{
+	if (a->vm->cfg->transport != TRANSPORT_MMIO ||
+	    a->nr_virtio + OTHER_IDENTITIES <= a->irq.aia.usable)
+		return 0;
+	return fail(err,
+		    "%zu devices behind virtio-mmio are too many for the %u interrupts that can "
+		    "reach a hart",
+		    a->nr_virtio, a->irq.aia.usable);
+}
+
 int arch_irqchip(struct vm *vm, struct error *err)
 {
 	struct arch_vm *a = vm->arch;
@@ -352,19 +394,20 @@ int arch_irqchip(struct vm *vm, struct error *err)
 		.aplic = MAP_APLIC,
 		.imsic = MAP_IMSIC,
 		.harts = vm->nr_vcpus,
-		.sources = SOURCES,
+		.sources = MACHINE_SOURCES,
 		.mode = a->cfg->aia,
 	};
 	struct error why;
 
 	if (!c->try_aia)
-		return 0;
-	if (!aia_setup(&c->aia, &vm->kvm, &req, &why)) {
+		return machine_virtio_attach(a, err);
+	if (!aia_setup(&c->aia, &vm->kvm, &req, &why) && !enough_identities(a, &why)) {
 		msi_table_open(&c->messages, &vm->kvm);
 		if (c->plic)
 			replace_plic(a);
-		return 0;
+		return machine_virtio_attach(a, err);
 	}
+	aia_close(&c->aia);
 	/* After the first time there is no way back: the guest knows its machine. */
 	if (!c->plic)
 		return fail(err, "%sthe kernel's AIA: %s",
@@ -391,6 +434,11 @@ void machine_irqchip_finish(struct arch_vm *a)
 		msi_table_fini(&a->irq.messages);
 }
 
+uint32_t machine_identities(const struct arch_vm *a)
+{
+	return a->irq.plic ? UINT32_MAX : a->irq.aia.usable;
+}
+
 bool machine_has_aia(const struct arch_vm *a)
 {
 	return a->irq.try_aia;
@@ -401,12 +449,12 @@ void machine_irqchip_print(const struct arch_vm *a, FILE *out)
 	const struct aia *aia = &a->irq.aia;
 
 	if (a->irq.plic)
-		fprintf(out, "interrupts: PLIC in user space, %u sources\n", SOURCES);
+		fprintf(out, "interrupts: PLIC in user space, %u sources\n", MACHINE_SOURCES);
 	else
 		fprintf(out,
-			"interrupts: AIA in the kernel, %u sources, %u identities, mode %s; IMSICs "
-			"at 0x%llx\n",
-			aia->sources, aia->ids, aia_mode_name(aia->mode),
+			"interrupts: AIA in the kernel, %u sources, %u identities (%u usable), "
+			"mode %s; IMSICs at 0x%llx\n",
+			aia->sources, aia->ids, aia->usable, aia_mode_name(aia->mode),
 			(unsigned long long)MAP_IMSIC);
 }
 

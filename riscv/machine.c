@@ -240,9 +240,17 @@ static int open_files(struct arch_vm *a, struct error *err)
 	const struct vm_config *cfg = a->vm->cfg;
 
 	a->firmware = cfg->firmware;
+	/* What goes on from a saved state boots when the guest resets, if at all. */
+	if (cfg->image && !cfg->kernel && !cfg->firmware)
+		return 0;
 	if (open_source(&a->kernel, cfg->firmware ? "firmware" : "kernel",
 			cfg->firmware ? cfg->firmware : cfg->kernel, err))
 		return -1;
+	if (cfg->initrd_fd) {
+		a->initrd.name = "for the command";
+		a->initrd.fd = fcntl(cfg->initrd_fd, F_DUPFD_CLOEXEC, 3);
+		return a->initrd.fd < 0 ? fail_errno(err, errno, "the initrd") : 0;
+	}
 	if (cfg->initrd)
 		return open_source(&a->initrd, "initrd", cfg->initrd, err);
 	return 0;
@@ -487,6 +495,8 @@ int arch_boot(struct vm *vm, struct error *err)
 	void *fdt;
 	int ret;
 
+	if (a->kernel.fd < 0)
+		return fail(err, "no kernel was named (-k) when the VM was restored");
 	seeded = random_bytes(seed, sizeof(seed)) && random_bytes(&kaslr_seed, sizeof(kaslr_seed));
 	if (!seeded)
 		log_warning(vm->log, "the host has no random bytes yet: the guest gets no seed");
@@ -546,6 +556,7 @@ void arch_reset(struct vm *vm)
 	struct arch_vm *a = vm->arch;
 	size_t i;
 
+	machine_state_free(a);
 	machine_irqchip_reset(a);
 	for (i = 0; i < a->nr_devices; i++)
 		if (a->devices[i].device->ops->reset)
@@ -559,7 +570,10 @@ void arch_destroy(struct vm *vm)
 	if (!a)
 		return;
 	machine_harts_finish(a);
+	machine_state_free(a);
 	loop_unpost(vm->loop, &a->wake_check);
+	if (vm->verdict == VM_POWEROFF || vm->verdict == VM_RESET || vm->verdict == VM_DIED)
+		machine_virtio_flush(a);
 	machine_console_finish(a);
 	machine_pci_finish(a);
 	if (a->rtc)
@@ -634,6 +648,8 @@ static int handle_sbi(struct vcpu *vcpu)
 		return VCPU_RUN;
 	/* It comes back from reset. */
 	machine_hart_resets(a, vcpu);
+	a->sleeper = vcpu->id;
+	a->sleep_in_kvm = true;
 	vm_suspend(vcpu->vm);
 	/* What came in just before has no later event to wake the guest. */
 	loop_post(vcpu->vm->loop, &a->wake_check);
@@ -706,6 +722,8 @@ void arch_print_plan(struct vm *vm, FILE *out)
 				format_size(size, sizeof(size), d->size), d->device->name);
 		if (d->irq)
 			fprintf(out, ", interrupt %u", d->irq);
+		if (d->vectors > 1)
+			fprintf(out, " or %u MSI-X vectors", d->vectors);
 		fprintf(out, "\n");
 	}
 	for (i = 0; i < vm->mem.nr; i++)

@@ -27,7 +27,11 @@
 
 #define MACHINE_MAX_DEVICES 80
 
+/* Wires to the interrupt chip, 1 to this. */
+#define MACHINE_SOURCES 127u
+
 struct arch_vm;
+struct machine_state;
 struct machine_virtio;
 struct virtio_device;
 
@@ -39,6 +43,7 @@ struct virtio_device;
  * @base, @size: its window
  * @function: or else it is this function on the PCI bus
  * @irq: its interrupt source, 0 for none
+ * @vectors: MSI-X vectors, where there is somebody who takes messages
  */
 struct machine_device {
 	struct device *device;
@@ -49,6 +54,7 @@ struct machine_device {
 	struct pci_function *function;
 	bool in_kernel;
 	uint32_t irq;
+	unsigned int vectors;
 };
 
 /**
@@ -67,8 +73,8 @@ struct hart {
  * @aia: the one in the kernel
  * @try_aia: it is to be used, or is
  * @dev: its place in the machine's table
- * @levels: of the wires to it
- * @messages: what devices may send
+ * @levels: of the wires to it; @raised: how often each rose
+ * @messages: what devices may send; @sent: how many of them lkvm sent
  */
 struct machine_irqchip {
 	struct irq_chip chip;
@@ -78,7 +84,7 @@ struct machine_irqchip {
 	struct aia aia;
 	bool try_aia, built;
 	struct device dev;
-	_Atomic uint64_t levels[2];
+	_Atomic uint64_t levels[2], raised[MACHINE_SOURCES + 1], sent;
 	struct msi_table messages;
 	struct ratelimit complaints;
 };
@@ -120,6 +126,9 @@ struct machine_console {
  * @isa: decided on the first vCPU, once
  * @harts, @hart_watch, @hart_wait: see harts.c
  * @wake_check: looks for a reason to end a suspend at once
+ * @state: what a loaded VM is held by, or NULL (state.c)
+ * @sleeper: the hart that suspended the guest to RAM; @sleep_in_kvm: KVM holds back the
+ *           reset that it wakes up by
  */
 struct arch_vm {
 	struct vm *vm;
@@ -151,6 +160,9 @@ struct arch_vm {
 	_Atomic uint64_t hart_wait;
 	struct loop_work wake_check;
 	bool dumped;
+	struct machine_state *state;
+	unsigned int sleeper;
+	bool sleep_in_kvm;
 };
 
 /**
@@ -158,6 +170,7 @@ struct arch_vm {
  * machine_irqchip_reset() - the KVM VM has gone
  * machine_irqchip_finish() - after the devices
  * machine_irqchip_print() - for --dry-run
+ * machine_identities() - by how many interrupts a hart can be reached; the chip is certain
  * machine_has_aia() - is the kernel's AIA used, or about to be?
  * machine_is_plic_threshold() - is a hart's PLIC threshold at @gpa?
  */
@@ -165,6 +178,7 @@ int machine_irqchip_build(struct arch_vm *a, struct error *err);
 void machine_irqchip_reset(struct arch_vm *a);
 void machine_irqchip_finish(struct arch_vm *a);
 void machine_irqchip_print(const struct arch_vm *a, FILE *out);
+uint32_t machine_identities(const struct arch_vm *a);
 bool machine_has_aia(const struct arch_vm *a);
 bool machine_is_plic_threshold(const struct arch_vm *a, gpa_t gpa);
 
@@ -177,6 +191,11 @@ void machine_harts_init(struct arch_vm *a);
 void machine_harts_finish(struct arch_vm *a);
 void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu);
 void machine_hart_resets(struct arch_vm *a, struct vcpu *vcpu);
+
+/**
+ * machine_state_free() - forget what a loaded VM was held by
+ */
+void machine_state_free(struct arch_vm *a);
 
 /**
  * machine_irq() - the wire to interrupt source @source of the machine's chip
@@ -210,12 +229,17 @@ int machine_add(struct arch_vm *a, const struct machine_device *row, const struc
 
 /**
  * machine_virtio_shares_memory() - will one of them give RAM to another process?
- * machine_virtio_build() - the virtio devices that were asked for
+ * machine_virtio_build() - the virtio devices that were asked for, behind nothing yet
+ * machine_virtio_attach() - put them behind their transports; the interrupt chip is
+ * certain. Nothing where that was done before.
+ * machine_virtio_flush() - the guest has ended: hand on what it gave (loop thread)
  * machine_virtio_finish() - what must end before the devices are destroyed
  * machine_virtio_find() - by name ("disk0"), or NULL
  */
 bool machine_virtio_shares_memory(const struct arch_vm *a);
 int machine_virtio_build(struct arch_vm *a, struct error *err);
+int machine_virtio_attach(struct arch_vm *a, struct error *err);
+void machine_virtio_flush(struct arch_vm *a);
 void machine_virtio_finish(struct arch_vm *a);
 struct virtio_device *machine_virtio_find(struct arch_vm *a, const char *name);
 

@@ -157,6 +157,7 @@ static bool write_table(struct msi_table *t)
 		if (t->gsis[i].used || t->gsis[i].known)
 			table->entries[table->nr++] = entry(i, &t->gsis[i]);
 	ret = kvm_set_routing(t->kvm, table);
+	t->tables++;
 	free(table);
 	if (ret) {
 		log_ratelimited(t->log, &t->complaints, LOG_LEVEL_WARNING,
@@ -354,15 +355,21 @@ void msi_table_commit(struct msi_table *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void msi_table_count(struct msi_table *t, uint32_t *routes, uint32_t *gsis)
+struct msi_table_count msi_table_count(struct msi_table *t)
 {
+	struct msi_table_count n = {0};
 	uint32_t i;
 
-	*routes = *gsis = 0;
 	pthread_mutex_lock(&t->lock);
+	n.tables = t->tables;
 	for (i = 0; i < t->nr_routes; i++)
-		*routes += t->routes[i].used;
+		n.routes += t->routes[i].used;
 	for (i = 0; i < t->nr_gsis; i++)
-		*gsis += t->gsis[i].used;
+		n.gsis += t->gsis[i].used;
+	for (i = 0; i < t->nr_fds; i++) {
+		n.eventfds += t->fds[i].owner != 0;
+		n.irqfds += t->fds[i].attached;
+	}
 	pthread_mutex_unlock(&t->lock);
+	return n;
 }

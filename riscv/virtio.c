@@ -5,11 +5,14 @@
  *
  *   0x10001000 + i * 0x1000   virtio-mmio window i, interrupt source 40 + i
  *
- * or, with --virtio-transport pci, a function of the PCI bus (pci.c).
+ * or a function of the PCI bus (pci.c). Unless --virtio-transport says which, that is PCI
+ * where the kernel's AIA takes messages, so that an interrupt costs no exit, and mmio
+ * with the PLIC, where a PCI pin is worth no more. Whether the AIA can be had is certain
+ * only when it stands, so devices are built before and put behind their transport after.
  *
- * Everything is known when the machine is built, so addresses and interrupt numbers
- * depend on the order of the options alone: the same command line gives the same
- * machine, which a restore relies on.
+ * Addresses and interrupt numbers depend on the order of the options and on the
+ * interrupt chip alone: the same command line gives the same machine on hosts that give
+ * the same chip, which a restore relies on.
  *
  * Thread and lock: building is before the guest; the work item runs on the loop's
  * thread. What is saved: each transport with its device, as rows of the machine.
@@ -17,6 +20,7 @@
 #include "machine.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/control.h"
 #include "lkvm/virtio/kind.h"
 #include "lkvm/virtio/mmio.h"
 #include "lkvm/virtio/pci.h"
@@ -43,7 +47,7 @@ struct machine_virtio {
 	bool attached;
 	gpa_t base;
 	struct loop_work again;
-	char name[24];
+	char name[VIRTIO_NAME_MAX];
 };
 
 static void run_again(void *opaque)
@@ -116,6 +120,7 @@ static int add_pci(struct arch_vm *a, struct machine_virtio *v, struct error *er
 	row.device = virtio_pci_device(pci);
 	row.function = virtio_pci_function(pci);
 	row.irq = machine_pci_irq(row.function);
+	row.vectors = a->msi ? virtio_pci_vectors(pci) : 0;
 	return add_row(a, v, &row, NULL, NULL, err);
 }
 
@@ -136,19 +141,6 @@ static int add_mmio(struct arch_vm *a, struct machine_virtio *v, size_t index, s
 	v->base = row.base;
 	row.device = virtio_mmio_device(mmio);
 	return add_row(a, v, &row, &virtio_mmio_ops, mmio, err);
-}
-
-/* "disk1" for the second of its kind. */
-static void name_device(struct arch_vm *a, size_t index, char *name, size_t len)
-{
-	const struct vm_config *cfg = a->vm->cfg;
-	unsigned int nth = 0;
-	size_t i;
-
-	for (i = 0; i < index; i++)
-		if (!strcmp(cfg->virtio[i].kind->prefix, cfg->virtio[index].kind->prefix))
-			nth++;
-	snprintf(name, len, "%s%u", cfg->virtio[index].kind->prefix, nth);
 }
 
 /*
@@ -175,6 +167,15 @@ static gpa_t place(void *opaque, int fd, uint64_t size, bool read_only, struct e
 	return gpa;
 }
 
+static void tell(void *opaque, const char *event, const char *device, const char *figure,
+		 uint64_t value)
+{
+	const struct arch_vm *a = opaque;
+
+	control_event(a->vm->control, event,
+		      json_pack("{s:s, s:I}", "device", device, figure, (json_int_t)value));
+}
+
 static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, struct error *err)
 {
 	const struct vm_config *cfg = a->vm->cfg;
@@ -192,6 +193,7 @@ static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, 
 		.nr_asked = cfg->nr_virtio,
 		.index = index,
 		.place = place,
+		.event = tell,
 		.opaque = a,
 	};
 	struct error why;
@@ -224,6 +226,8 @@ int machine_virtio_build(struct arch_vm *a, struct error *err)
 
 	if (!cfg->nr_virtio)
 		return 0;
+	if (virtio_asked_check(cfg->virtio, cfg->nr_virtio, err))
+		return -1;
 	a->virtio = calloc(cfg->nr_virtio, sizeof(*a->virtio));
 	if (!a->virtio)
 		return fail(err, "no memory for %zu devices", cfg->nr_virtio);
@@ -234,20 +238,86 @@ int machine_virtio_build(struct arch_vm *a, struct error *err)
 
 		v->a = a;
 		loop_work_init(&v->again, run_again, v);
-		name_device(a, i, v->name, sizeof(v->name));
+		virtio_asked_name(cfg->virtio, i, v->name);
 		if (build_one(a, i, v, err))
 			return -1;
 	}
+	return 0;
+}
+
+static bool behind_pci(const struct arch_vm *a)
+{
+	switch (a->vm->cfg->transport) {
+	case TRANSPORT_PCI:
+		return true;
+	case TRANSPORT_MMIO:
+		return false;
+	default:
+		return a->msi;
+	}
+}
+
+/* Identities that others than MSI-X vectors need: IPIs, serial port, clock, four pins. */
+#define WITHOUT_VECTOR 7
+
+/*
+ * Vectors for all devices, so that their interrupts fit on one hart, where a guest may put
+ * them all: two for each, one for the configuration and one for all queues, as long as
+ * there are any; then one for each queue, in the devices' order. Drivers use the pin where
+ * they get less than two.
+ */
+static void share_vectors(struct arch_vm *a)
+{
+	uint32_t left = machine_identities(a) - WITHOUT_VECTOR;
+	size_t i;
+
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct virtio_device *vdev = a->virtio[i].vdev;
+
+		if (!vdev)
+			continue;
+		vdev->vectors = left >= 2 ? 2 : 1;
+		left -= left >= 2 ? 2 : 0;
+	}
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct virtio_device *vdev = a->virtio[i].vdev;
+
+		if (!vdev || vdev->vectors < 2 || left < vdev->nr_queues - 1)
+			continue;
+		left -= vdev->nr_queues - 1;
+		vdev->vectors = vdev->nr_queues + 1;
+	}
+}
+
+int machine_virtio_attach(struct arch_vm *a, struct error *err)
+{
+	bool pci = behind_pci(a);
+	size_t i;
+
+	if (pci && a->msi)
+		share_vectors(a);
 	for (i = 0; i < a->nr_virtio; i++) {
 		struct machine_virtio *v = &a->virtio[i];
 
-		if (!v->vdev)
+		if (!v->vdev || v->attached)
 			continue;
-		if (cfg->transport == TRANSPORT_PCI ? add_pci(a, v, err) : add_mmio(a, v, i, err))
+		if (pci ? add_pci(a, v, err) : add_mmio(a, v, i, err))
 			return -1;
 		v->attached = true;
 	}
 	return 0;
+}
+
+void machine_virtio_flush(struct arch_vm *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->nr_virtio; i++) {
+		struct virtio_device *vdev = a->virtio[i].vdev;
+
+		if (vdev && vdev->ops->finish)
+			vdev->ops->finish(vdev);
+	}
 }
 
 void machine_virtio_finish(struct arch_vm *a)
@@ -287,4 +357,14 @@ int arch_device_command(struct vm *vm, const char *name, const char *words, char
 		return fail(err, "%s takes no commands", name);
 	*reply = '\0';
 	return vdev->ops->command(vdev, words, reply, len, err);
+}
+
+int arch_power_button(struct vm *vm, struct error *err)
+{
+	char reply[64];
+
+	if (!machine_virtio_find(vm->arch, "button0"))
+		return fail(err, "the VM has no power button by which to ask its guest "
+				 "(lkvm run --power-button)");
+	return arch_device_command(vm, "button0", "press", reply, sizeof(reply), err);
 }

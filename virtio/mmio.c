@@ -199,7 +199,7 @@ static uint32_t read_reg(struct virtio_mmio *mmio, uint64_t offset)
 	case REG_QUEUE_RESET:
 		return 0;
 	case REG_CONFIG_GENERATION:
-		return vdev->generation;
+		return virtio_generation(vdev);
 	default:
 		stray(mmio, "read", offset, 4);
 		return 0;
@@ -370,6 +370,11 @@ static void mmio_reset(struct device *dev)
 	virtio_device_reset(container_of(dev, struct virtio_mmio, dev)->vdev);
 }
 
+static void mmio_stat(struct device *dev, const struct stat_sink *sink)
+{
+	virtio_device_stat(container_of(dev, struct virtio_mmio, dev)->vdev, sink);
+}
+
 static void mmio_destroy(struct device *dev)
 {
 	struct virtio_mmio *mmio = container_of(dev, struct virtio_mmio, dev);
@@ -385,6 +390,7 @@ static const struct device_ops mmio_device_ops = {
 	.resume = mmio_resume,
 	.transfer = mmio_transfer,
 	.reset = mmio_reset,
+	.stat = mmio_stat,
 	.destroy = mmio_destroy,
 };
 

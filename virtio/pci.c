@@ -34,6 +34,9 @@
  * vector. Whatever can't be connected, or not at present (a masked vector, a driver that
  * uses the pin), comes to lkvm and is passed on.
  *
+ * A machine whose interrupt files are small gives a device fewer vectors than queues
+ * (struct virtio_device). Drivers then share what there is, or use the pin.
+ *
  * Thread and lock: the registers are the virtio device's mutex's; see
  * include/lkvm/hw/pci.h for the others. What is saved: configuration space, the MSI-X
  * table, selectors, vectors and ISR status, then the virtio device. Loading touches no
@@ -414,6 +417,14 @@ static void pci_reset(struct device *dev)
 	apply(pci);
 }
 
+static void pci_stat(struct device *dev, const struct stat_sink *sink)
+{
+	struct virtio_pci *pci = container_of(dev, struct virtio_pci, dev);
+
+	virtio_device_stat(pci->vdev, sink);
+	pci_msix_stat(&pci->msix, dev->name, sink);
+}
+
 static void pci_destroy(struct device *dev)
 {
 	struct virtio_pci *pci = container_of(dev, struct virtio_pci, dev);
@@ -432,6 +443,7 @@ static const struct device_ops pci_device_ops = {
 	.resume = pci_resume,
 	.transfer = pci_transfer,
 	.reset = pci_reset,
+	.stat = pci_stat,
 	.destroy = pci_destroy,
 };
 
@@ -508,10 +520,12 @@ static int build(struct virtio_pci *pci, struct pci_host *host, struct msi_sink 
 	pci_function_init(&pci->fn, &function_ops, vdev->name, &id);
 	pci_add_bar(&pci->fn, BAR, BAR_SIZE, true);
 	add_caps(pci);
-	/* One vector for each queue and one for the configuration. */
+	/* One vector for each queue and one for the configuration, where there are so many. */
 	if (pci_msix_init(&pci->msix, &pci->fn, vdev->nr_queues + 1, BAR, PART_MSIX_TABLE * PART,
 			  PART_MSIX_PBA * PART, sink, vdev->log))
 		return -1;
+	if (vdev->vectors)
+		pci_msix_limit(&pci->msix, vdev->vectors);
 	if (!pci_attach(host, &pci->fn))
 		return 0;
 	pci_msix_fini(&pci->msix);
@@ -554,6 +568,11 @@ struct device *virtio_pci_device(struct virtio_pci *pci)
 struct pci_function *virtio_pci_function(struct virtio_pci *pci)
 {
 	return &pci->fn;
+}
+
+unsigned int virtio_pci_vectors(const struct virtio_pci *pci)
+{
+	return pci->msix.nr;
 }
 
 struct virtio_device *virtio_pci_vdev(struct virtio_pci *pci)

@@ -93,7 +93,7 @@ uint64_t virtio_pci_common_read(struct virtio_pci *pci, uint64_t offset, unsigne
 	case COMMON_STATUS:
 		return vdev->status;
 	case COMMON_GENERATION:
-		return (uint8_t)vdev->generation;
+		return (uint8_t)virtio_generation(vdev);
 	case COMMON_QUEUE_SELECT:
 		return pci->r.queue_sel;
 	case COMMON_QUEUE_SIZE:

@@ -7,7 +7,8 @@
  *   arch_kvm_setup   put the decisions into the KVM VM, before memslots and vCPUs
  *   arch_build       guest RAM and devices, once
  *   arch_vcpu_setup  all vCPUs exist, none has run: one call for each
- *   arch_irqchip     the kernel's interrupt chip, where there is one
+ *   arch_irqchip     the kernel's interrupt chip, where there is one, and the first time
+ *                    what depends on whether there is
  *   arch_boot        load the guest and set the boot vCPU's registers
  *   arch_start       connect the console: the vCPUs start next, once
  *   (vCPU threads run: arch_handle_exit, arch_mmio_done)
@@ -21,6 +22,7 @@
 #ifndef LKVM_ARCH_H
 #define LKVM_ARCH_H
 
+#include "lkvm/stat.h"
 #include "lkvm/util.h"
 #include "lkvm/vcpu.h"
 
@@ -84,6 +86,23 @@ void arch_vcpu_kicked(struct vcpu *vcpu);
 const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len);
 
 /**
+ * arch_register_fn - is handed one register
+ * @name: "sp", "sstatus"; lives as long as the call
+ * @value: @size bytes, the least significant first
+ */
+typedef void (*arch_register_fn)(void *opaque, const char *name, const void *value, size_t size);
+
+/**
+ * arch_registers() - hand on the registers of a vCPU that is not running (loop thread)
+ */
+int arch_registers(struct vcpu *vcpu, arch_register_fn each, void *opaque, struct error *err);
+
+/**
+ * arch_vcpu_state() - "started", "stopped" (by its kernel) or "unknown"; not running
+ */
+const char *arch_vcpu_state(struct vcpu *vcpu);
+
+/**
  * arch_run_error() - what a failed KVM_RUN means on this architecture
  *
  * Return: a sentence, or NULL where errno says all there is.
@@ -97,6 +116,20 @@ const char *arch_run_error(int errnum);
  */
 int arch_device_command(struct vm *vm, const char *name, const char *words, char *reply, size_t len,
 			struct error *err);
+
+/**
+ * arch_power_button() - ask the guest to power off, by its power button (loop thread)
+ *
+ * Return: 0; -1 with @err set where it has none, or has no driver for it.
+ */
+int arch_power_button(struct vm *vm, struct error *err);
+
+/**
+ * arch_stat() - the VM's figures: vCPUs, interrupt chip, devices (loop thread)
+ *
+ * The VM may run meanwhile: each figure is right by itself.
+ */
+void arch_stat(struct vm *vm, const struct stat_sink *sink);
 
 /**
  * arch_print_plan() - the resolved layout and interrupts, for --dry-run

@@ -12,6 +12,7 @@
 #ifndef LKVM_DEVICE_H
 #define LKVM_DEVICE_H
 
+#include "lkvm/stat.h"
 #include "lkvm/util.h"
 #include "lkvm/xfer.h"
 
@@ -25,6 +26,7 @@ struct device;
  * @resume: the other way round
  * @transfer: save or load all state the guest can see (see xfer.h)
  * @reset: back to the state after power-on
+ * @stat: its figures, @dev->name being the owner; the VM may run
  * @destroy: free everything, the device included
  */
 struct device_ops {
@@ -34,6 +36,7 @@ struct device_ops {
 	void (*resume)(struct device *dev);
 	void (*transfer)(struct device *dev, struct xfer *x);
 	void (*reset)(struct device *dev);
+	void (*stat)(struct device *dev, const struct stat_sink *sink);
 	void (*destroy)(struct device *dev);
 };
 

@@ -25,12 +25,14 @@
  * @open: open /dev/kvm
  * @ioctl: as ioctl(2); @arg is a number or a pointer
  * @map: map @size bytes of @fd at @offset, shared, readable and writable
+ * @read: as pread(2)
  */
 struct kvm_sys_ops {
 	int (*open)(void *opaque);
 	int (*ioctl)(void *opaque, int fd, unsigned long request, unsigned long arg);
 	void *(*map)(void *opaque, int fd, size_t size, off_t offset);
 	void (*unmap)(void *opaque, void *addr, size_t size);
+	long (*read)(void *opaque, int fd, void *buf, size_t len, uint64_t offset);
 	void (*close)(void *opaque, int fd);
 };
 
@@ -101,6 +103,13 @@ int kvm_vm_ioctl(const struct kvm *kvm, unsigned long request, unsigned long arg
  * kvm_fd_ioctl() - any request on a descriptor that a VM gave out (a device's)
  */
 int kvm_fd_ioctl(const struct kvm *kvm, int fd, unsigned long request, unsigned long arg);
+
+/**
+ * kvm_fd_read() - read from such a descriptor at @offset
+ *
+ * Return: bytes read, fewer at the end of it; or -errno.
+ */
+long kvm_fd_read(const struct kvm *kvm, int fd, void *buf, size_t len, uint64_t offset);
 
 /**
  * struct kvm_vcpu - a vCPU's descriptor and its shared area

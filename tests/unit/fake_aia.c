@@ -103,6 +103,44 @@ static int start(struct fake_aia *aia, unsigned int harts)
 	return 0;
 }
 
+/* But for the first enables the registers of an interrupt file take anything. */
+static int file_attr(struct fake_aia *aia, bool set, uint64_t attr, uint64_t *value,
+		     unsigned int harts)
+{
+	uint64_t hart = attr >> 12;
+
+	if (!aia->started || hart >= harts || hart >= FAKE_AIA_MAX_HARTS)
+		return -ENODEV;
+	if ((attr & 0xfff) < 0x70 || (attr & 0xfff) > 0xff)
+		return -ENOENT;
+	if ((attr & 0xfff) != 0xc0) {
+		if (set)
+			aia->file[hart][attr & 0xff] = *value;
+		else
+			*value = aia->file[hart][attr & 0xff];
+		return 0;
+	}
+	if (!set)
+		*value = aia->half_files ? (uint64_t)(int32_t)aia->eie0[hart] : aia->eie0[hart];
+	else if (aia->half_files)
+		aia->eie0[hart] = (uint32_t)*value & ~1U;
+	else
+		aia->eie0[hart] = *value & ~UINT64_C(1);
+	return 0;
+}
+
+/* The APLIC's registers take anything. */
+static int aplic_attr(struct fake_aia *aia, bool set, uint64_t attr, uint32_t *value)
+{
+	if (!aia->started || attr % 4 || attr >= sizeof(aia->aplic_regs))
+		return -ENODEV;
+	if (set)
+		aia->aplic_regs[attr / 4] = *value;
+	else
+		*value = aia->aplic_regs[attr / 4];
+	return 0;
+}
+
 int fake_aia_attr(struct fake_aia *aia, bool set, const struct kvm_device_attr *attr,
 		  unsigned int harts)
 {
@@ -121,6 +159,10 @@ int fake_aia_attr(struct fake_aia *aia, bool set, const struct kvm_device_attr *
 		return set ? set_address(aia, attr->attr, *v64, harts) : -ENXIO;
 	case 2:
 		return set && !attr->attr ? start(aia, harts) : -ENXIO;
+	case 3:
+		return aplic_attr(aia, set, attr->attr, v32);
+	case 4:
+		return file_attr(aia, set, attr->attr, v64, harts);
 	default:
 		return -ENXIO;
 	}

@@ -21,13 +21,17 @@
  * struct fake_aia - one device
  * @fd: -1 where it was not created
  * @files: the host has guest interrupt files
+ * @half_files: files in software lose the upper half of what is written to a register
  * @host_ids: identities of the host's files, 0 included
  */
 struct fake_aia {
 	int fd;
-	bool open, started, files;
+	bool open, started, files, half_files;
 	uint32_t host_ids;
 	uint32_t config[7];
+	uint64_t eie0[FAKE_AIA_MAX_HARTS];
+	uint64_t file[FAKE_AIA_MAX_HARTS][256];
+	uint32_t aplic_regs[0x4000 / 4];
 	uint64_t aplic, imsic[FAKE_AIA_MAX_HARTS];
 	bool has_aplic, has_imsic[FAKE_AIA_MAX_HARTS];
 	bool levels[1024];

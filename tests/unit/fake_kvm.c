@@ -970,6 +970,7 @@ static int create_vm(struct fake_host *host)
 	vm->generation = host->generations++;
 	vm->bits = host->max_bits;
 	fake_aia_init(&vm->aia, host->aia_files, host->aia_ids);
+	vm->aia.half_files = host->aia_half_files;
 	vm->next = host->vms;
 	host->vms = vm;
 	host->live_fds++;

@@ -156,6 +156,7 @@ struct fake_arm {
  * @hw_ad: the host updates A and D bits by hardware
  * @host_aia, @aia_files, @aia_ids: its harts have an AIA; with guest interrupt files; and
  *                                  how many identities each file has, 0 included
+ * @aia_half_files: KVM's files in software lose the upper half of a register
  * @irq_routes: what KVM_CAP_IRQ_ROUTING says
  * @satp_mode: 8, 9 or 10
  * @programs: what each hart executes; NULL: FAKE_END
@@ -167,7 +168,7 @@ struct fake_host {
 	unsigned int max_bits, max_vcpus;
 	int api_version, run_size;
 	bool host_isa[ISA_EXT_COUNT], host_sbi[SBI_EXT_COUNT], stuck[ISA_EXT_COUNT];
-	bool no_multi, hw_ad, host_aia, aia_files;
+	bool no_multi, hw_ad, host_aia, aia_files, aia_half_files;
 	uint32_t aia_ids, irq_routes;
 	uint64_t timebase, satp_mode, vlenb, block_size, ids[3];
 	const struct fake_op *programs[FAKE_MAX_HARTS];

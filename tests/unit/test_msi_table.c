@@ -96,7 +96,10 @@ static unsigned long tables(void)
 
 static void count(uint32_t *routes, uint32_t *gsis)
 {
-	msi_table_count(&rig.vm->arch->irq.messages, routes, gsis);
+	struct msi_table_count n = msi_table_count(&rig.vm->arch->irq.messages);
+
+	*routes = n.routes;
+	*gsis = n.gsis;
 }
 
 START_TEST(straight_to_the_guest)

@@ -241,14 +241,21 @@ END_TEST
 /* --- pci ---------------------------------------------------------------------------------------
  */
 
-static void start_pci(void)
+/* @vectors: 0 for as many as the device wants */
+static void start_pci_with(unsigned int vectors)
 {
 	start_device();
+	w.vdev.vectors = vectors;
 	pci_rig_start(&w.rig, NULL);
 	w.pci = virtio_pci_create(&w.vdev, w.rig.host, &w.rig.sink, &env, &w);
 	ck_assert_ptr_nonnull(w.pci);
 	rig_set_bar64(&w.rig, DEVFN, 0, BAR_AT);
 	rig_command(&w.rig, DEVFN, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
+}
+
+static void start_pci(void)
+{
+	start_pci_with(0);
 }
 
 static void stop_pci(void)
@@ -373,6 +380,41 @@ START_TEST(pci_calls)
 	vector(0, 1);
 	vector(1, 1);
 	ck_assert_uint_eq(rig_fds(&w.rig), 2);
+	stop_pci();
+}
+END_TEST
+
+/* Fewer vectors than queues: they share one, and those behind the last are not there. */
+START_TEST(few_vectors)
+{
+	unsigned int cap, i;
+
+	start_pci_with(2);
+	cap = rig_find_cap(&w.rig, DEVFN, PCI_CAP_ID_MSIX, 0);
+	ck_assert_uint_eq(rig_config_read(&w.rig, DEVFN, cap + 2, 2) & 0x7ff, 1);
+	drive_pci();
+	ck_assert_uint_eq(rig_read(&w.rig, BAR_AT + TABLE + 2 * 16 + 8, 4), 0);
+	put(0x16, 1, 2);
+	ck_assert_uint_eq(rig_read(&w.rig, BAR_AT + 0x1a, 2), 0xffff);
+	ck_assert_uint_eq(rig_fds(&w.rig), 1);
+	for (i = 0; i < QUEUES; i++)
+		vector(i, 1);
+	ck_assert_uint_eq(rig_fds(&w.rig), AWAY);
+	ck_assert_uint_eq(call(0), 2);
+	ck_assert_uint_eq(call(1), 2);
+	mask(1, true);
+	ck_assert_uint_eq(rig_fds(&w.rig), 0);
+	stop_pci();
+	/* One for all, and more than it wants. */
+	start_pci_with(1);
+	drive_pci();
+	for (i = 0; i < QUEUES; i++)
+		vector(i, 0);
+	ck_assert_uint_eq(call(1), 1);
+	stop_pci();
+	start_pci_with(100);
+	cap = rig_find_cap(&w.rig, DEVFN, PCI_CAP_ID_MSIX, 0);
+	ck_assert_uint_eq(rig_config_read(&w.rig, DEVFN, cap + 2, 2) & 0x7ff, QUEUES);
 	stop_pci();
 }
 END_TEST
@@ -545,6 +587,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, mmio);
 	tcase_add_test(tc, pci_calls);
+	tcase_add_test(tc, few_vectors);
 	tcase_add_test(tc, pci_bells);
 	tcase_add_test(tc, pci_overlap);
 	tcase_add_test(tc, pci_random);

@@ -12,6 +12,7 @@
 
 #include "lkvm/hw/pci.h"
 #include "lkvm/msi.h"
+#include "lkvm/stat.h"
 
 #include <pthread.h>
 
@@ -50,7 +51,7 @@ struct msix_count {
  * struct pci_msix - embedded in a device; private
  * @enabled, @masked, @master: as configuration space says
  * @handles: of each vector, MSI_NONE where it has no route
- * @sources, @counts: @nr of them
+ * @counts: @nr of them; @sources: @nr_sources
  * @changed: the sink has something to commit
  */
 struct pci_msix {
@@ -58,7 +59,7 @@ struct pci_msix {
 	struct msi_sink *sink;
 	struct log *log;
 	struct ratelimit refused;
-	unsigned int cap, nr;
+	unsigned int cap, nr, nr_sources;
 	pthread_mutex_t lock;
 	bool enabled, masked, master, changed;
 	struct msix_entry *entries;
@@ -77,6 +78,12 @@ struct pci_msix {
  */
 int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
 		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log);
+
+/**
+ * pci_msix_limit() - have fewer vectors than @nr of pci_msix_init(), at least 1; as many
+ * eventfds as before; the function is not attached yet
+ */
+void pci_msix_limit(struct pci_msix *msix, unsigned int nr);
 
 /**
  * pci_msix_fini() - give back all routes and free
@@ -108,7 +115,7 @@ void pci_msix_fire(struct pci_msix *msix, unsigned int vector);
 
 /**
  * pci_msix_bind() - what is written to eventfd @fd is an event for @vector
- * @source: below @nr; has one eventfd at a time
+ * @source: below the @nr of pci_msix_init(); has one eventfd at a time
  * @vector: at or above @nr: none
  * @fd: -1: no eventfd any more: when that returns nothing is sent for it
  *
@@ -119,10 +126,11 @@ void pci_msix_fire(struct pci_msix *msix, unsigned int vector);
 void pci_msix_bind(struct pci_msix *msix, unsigned int source, unsigned int vector, int fd);
 
 /**
- * pci_msix_count() - @vector's counts; may it send now? does an eventfd stand for it?
+ * pci_msix_stat() - figures of each vector that was ever used or can be: events and
+ * messages since power-on; can it send now, and does an eventfd stand for its events?
+ * @owner: the function's device
  */
-struct msix_count pci_msix_count(struct pci_msix *msix, unsigned int vector, bool *may_send,
-				 bool *by_fd);
+void pci_msix_stat(struct pci_msix *msix, const char *owner, const struct stat_sink *sink);
 
 /**
  * pci_msix_table_read() ... pci_msix_pba_read() - @size bytes at @offset from the

@@ -53,6 +53,7 @@ struct msi_fd {
  * struct msi_table - private
  * @kvm: NULL while there is no VM with interrupt files
  * @max_gsis: what KVM has room for
+ * @tables: how often it was written
  * @stale: KVM's table is not what @gsis says; @waiting: an eventfd is to be attached
  */
 struct msi_table {
@@ -65,6 +66,7 @@ struct msi_table {
 	struct msi_fd *fds;
 	uint32_t nr_routes, nr_gsis, nr_fds, max_gsis;
 	bool stale, waiting;
+	uint64_t tables;
 };
 
 /**
@@ -93,8 +95,17 @@ void msi_table_detach(struct msi_table *t, uint32_t handle, int fd);
 void msi_table_commit(struct msi_table *t);
 
 /**
- * msi_table_count() - how many routes there are, and how many of them KVM holds
+ * struct msi_table_count - how things stand
+ * @routes: messages that may be sent at present; @gsis: of them, those with a place in
+ *          KVM's table
+ * @eventfds: that are to send a message; @irqfds: of them, those that KVM listens to
+ * @tables: how often KVM was given a new table
  */
-void msi_table_count(struct msi_table *t, uint32_t *routes, uint32_t *gsis);
+struct msi_table_count {
+	uint32_t routes, gsis, eventfds, irqfds;
+	uint64_t tables;
+};
+
+struct msi_table_count msi_table_count(struct msi_table *t);
 
 #endif /* LKVM_RISCV_MSI_TABLE_H */

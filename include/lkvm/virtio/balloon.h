@@ -40,6 +40,7 @@ struct balloon_stats {
  *           -EINVAL where that is not inside one region of RAM, or another -errno
  * @now: CLOCK_MONOTONIC in ns
  * @arm: call virtio_balloon_tick() at @deadline_ns, from the loop's thread
+ * @changed: the driver says that the balloon holds @bytes now. May be NULL.
  * @destroy: the device is gone. May be NULL.
  *
  * All but @destroy are called with the device's lock held; @discard by any thread.
@@ -48,6 +49,7 @@ struct virtio_balloon_env {
 	int (*discard)(void *opaque, gpa_t gpa, uint64_t len);
 	uint64_t (*now)(void *opaque);
 	void (*arm)(void *opaque, uint64_t deadline_ns);
+	void (*changed)(void *opaque, uint64_t bytes);
 	void (*destroy)(void *opaque);
 };
 

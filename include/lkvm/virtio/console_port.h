@@ -28,6 +28,11 @@ struct console_port *console_port_open(const char *text, struct loop *loop, stru
 				       struct error *err);
 
 /**
+ * console_port_same_file() - would both write to the same file, over each other's bytes?
+ */
+bool console_port_same_file(const struct console_port *a, const struct console_port *b);
+
+/**
  * console_port_attach() - it is port @index of @con, which closes it from now on
  *
  * Return: 0, or -1 with @err set (a descriptor can't be used).

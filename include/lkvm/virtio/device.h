@@ -21,6 +21,7 @@
 #define LKVM_VIRTIO_DEVICE_H
 
 #include "lkvm/log.h"
+#include "lkvm/stat.h"
 #include "lkvm/virtio/queue.h"
 
 #include <pthread.h>
@@ -85,6 +86,8 @@ struct virtio_transport;
  * @command: a user's command for this device ("resize"); @words is what follows the
  *           device's name. Outside, loop's thread. Fills in @reply (one line, may stay
  *           empty) and returns 0, or -1 with @err set.
+ * @finish: the guest has ended by itself and no vCPU runs: hand on what it gave before,
+ *          also to a slow peer. Outside, loop's thread.
  * @destroy: free everything, after virtio_device_fini()
  */
 struct virtio_device_ops {
@@ -107,6 +110,7 @@ struct virtio_device_ops {
 	const char *(*obstacle)(struct virtio_device *vdev);
 	int (*command)(struct virtio_device *vdev, const char *words, char *reply, size_t len,
 		       struct error *err);
+	void (*finish)(struct virtio_device *vdev);
 	void (*destroy)(struct virtio_device *vdev);
 };
 
@@ -182,9 +186,12 @@ struct virtio_queue {
  * @ops: its kind
  * @name: unique in its VM ("disk0"), for messages
  * @transport: set by the transport that takes the device
+ * @vectors: how many MSI-X vectors a transport may give it, which it reads when it takes
+ *           the device; 0: one for each queue and one for the configuration
  * @offered: feature bits; @driver: those the driver wrote
  * @status: as the driver reads it
- * @generation: of the configuration space
+ * @generation: of the configuration space, as the driver saw it last; @config_stale: it
+ *              changed since
  * @state: what ops->transfer saves, ops->state_size bytes inside the kind's struct
  */
 struct virtio_device {
@@ -194,9 +201,11 @@ struct virtio_device {
 	struct log *log;
 	struct ratelimit complaints;
 	struct virtio_transport *transport;
+	unsigned int vectors;
 	uint64_t offered, driver;
 	uint8_t status;
 	uint32_t generation;
+	bool config_stale;
 	void *state;
 	/* private */
 	pthread_mutex_t lock;
@@ -370,6 +379,11 @@ void virtio_queue_reset(struct virtio_device *vdev, uint32_t index);
 void virtio_queue_notify(struct virtio_device *vdev, uint32_t index);
 
 /**
+ * virtio_generation() - the driver reads the configuration space's generation
+ */
+uint32_t virtio_generation(struct virtio_device *vdev);
+
+/**
  * virtio_config_read() / virtio_config_write() - @size (1, 2, 4, 8) bytes at @offset
  *
  * What lies beyond the space reads as 0 and is dropped.
@@ -384,6 +398,14 @@ void virtio_config_write(struct virtio_device *vdev, uint64_t offset, uint64_t v
  * virtio_device_run() - go on where a pass ended early (loop's thread, after @again)
  */
 void virtio_device_run(struct virtio_device *vdev);
+
+/**
+ * virtio_device_stat() - its figures: of each queue the notifications that came to lkvm
+ * and the interrupts that it asked for
+ *
+ * What KVM and whoever serves a queue settle between them is not in these.
+ */
+void virtio_device_stat(struct virtio_device *vdev, const struct stat_sink *sink);
 
 /**
  * virtio_device_start() - the start operation (from the transport's activate)

@@ -11,8 +11,17 @@
 #ifndef LKVM_VIRTIO_KIND_H
 #define LKVM_VIRTIO_KIND_H
 
+#include "lkvm/config.h"
 #include "lkvm/loop.h"
 #include "lkvm/virtio/device.h"
+
+/* With its end: a device's name; what a device claims. */
+#define VIRTIO_NAME_MAX 24
+#define VIRTIO_CLAIM_MAX 160
+
+/* What kinds of different names claim alike. */
+#define VIRTIO_CLAIM_TAG "share with the tag '%s'"
+#define VIRTIO_CLAIM_VSOCK "socket device (vsock)"
 
 /**
  * struct virtio_world - what a device is built from, and lives in
@@ -28,7 +37,9 @@
  * @place: find and map guest addresses for a device's own memory (pmem): @size bytes
  *         of @fd from offset 0, shared, a memslot of its own, which is not RAM. Only
  *         while the device is built. Returns the address, or 0 with @err set.
- * @opaque: for @place
+ * @event: tell who listens to the VM's events that @device has a new @figure, as an event of
+ *         that name; loop's thread, @opaque as for @place. NULL: nobody does
+ * @opaque: for @place and @event; outlives the device
  */
 struct virtio_world {
 	const char *name;
@@ -42,6 +53,8 @@ struct virtio_world {
 	const struct virtio_request *asked;
 	size_t nr_asked, index;
 	gpa_t (*place)(void *opaque, int fd, uint64_t size, bool read_only, struct error *err);
+	void (*event)(void *opaque, const char *event, const char *device, const char *figure,
+		      uint64_t value);
 	void *opaque;
 };
 
@@ -54,6 +67,9 @@ struct virtio_world {
  * @single: a VM has at most one
  * @shares_memory: will a device for @text give guest memory to another process? Asked
  *                 before RAM is mapped (memory_share()); NULL: never
+ * @claim: what a device @name for @text takes that a VM has but once, in words for people:
+ *         "share with the tag 'work'". False where that is nothing, or the text is faulty, which
+ *         @build says better; NULL: never anything
  * @build: a device from @text ("" for a flag): files are opened here, helpers are
  *         started by the device's start operation. Returns NULL with @err set, in
  *         which the option's name need not be said. *@vdev stays NULL with 0 returned
@@ -67,11 +83,28 @@ struct virtio_kind {
 	const char *prefix;
 	bool single;
 	bool (*shares_memory)(const char *text);
+	bool (*claim)(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX]);
 	int (*build)(const struct virtio_world *world, const char *text,
 		     struct virtio_device **vdev, struct error *err);
 };
 
 /* All of them, in the order of help; ended by NULL. */
 extern const struct virtio_kind *const virtio_kinds[];
+
+/**
+ * virtio_asked_name() - what device @index of @asked is called: "disk1" is the second of
+ *                       its prefix
+ */
+void virtio_asked_name(const struct virtio_request *asked, size_t index,
+		       char name[VIRTIO_NAME_MAX]);
+
+/**
+ * virtio_asked_check() - do no two of @asked claim the same (struct virtio_kind)?
+ *
+ * Before the first of them is built: no file is opened, no helper started.
+ *
+ * Return: 0, or -1 with @err naming both options.
+ */
+int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct error *err);
 
 #endif /* LKVM_VIRTIO_KIND_H */

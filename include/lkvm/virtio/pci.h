@@ -38,6 +38,11 @@ struct device *virtio_pci_device(struct virtio_pci *pci);
 struct pci_function *virtio_pci_function(struct virtio_pci *pci);
 
 /**
+ * virtio_pci_vectors() - how many MSI-X vectors it has
+ */
+unsigned int virtio_pci_vectors(const struct virtio_pci *pci);
+
+/**
  * virtio_pci_vdev() - the virtio device behind it
  */
 struct virtio_device *virtio_pci_vdev(struct virtio_pci *pci);

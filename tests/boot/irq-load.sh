@@ -1,0 +1,179 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: aia
+# long-hosts: sv57 aia aia-guests stable-aia
+# files: virtio rootfs
+# lab: --helpers --modules=tun,vhost_net,vhost_vsock
+# time: 400
+# long: 5400
+#
+# Interrupts on the move: a guest with a disk, a network card that the kernel's vhost serves, a disk
+# of another process, sockets by vhost and a console has its interrupts moved among its CPUs, and CPUs
+# taken away and brought back, while fio verifies what it writes and files come over the network
+# with their sums compared. Nothing is lost and nothing gets stuck; then the guest reboots in the
+# middle of all that, and it works once more. /proc/interrupts names the chip that was meant.
+#
+# The short form is one guest of 4 vCPUs behind PCI. The long one makes 1,000 moves and takes a CPU
+# away 100 times, on each chip that the host can give; and boots 1, 2, 4 and 8 vCPUs behind each
+# transport under the same load.
+
+# shellcheck disable=SC2016	# the guest expands
+if [ -z "${OWN_NET-}" ]; then
+	export OWN_NET=yes
+	exec unshare -n sh "$0" "$@"
+fi
+# shellcheck source=tests/boot/lib.sh
+. "$FILES/lib.sh"
+
+INITRD=$VIRTIO_INITRD
+SERVERS=''
+
+sum() { md5sum "$1" | cut -d ' ' -f 1; }
+
+serve() { # serve COMMAND...: in the background, to the scenario's end
+	"$@" >/dev/null 2>&1 </dev/null &
+	SERVERS="$SERVERS $!"
+}
+
+qsd() { # the other disk's back end: one life for each guest
+	rm -f user.sock
+	qemu-storage-daemon --blockdev driver=file,node-name=f,filename=user.img \
+		--blockdev driver=raw,node-name=r,file=f \
+		--export type=vhost-user-blk,id=e,node-name=r,addr.type=unix,addr.path=user.sock,num-queues=2,writable=on \
+		</dev/null >qsd.err 2>&1 &
+	QSD=$!
+	tries=100
+	until [ -S user.sock ]; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || fail "qemu-storage-daemon does not serve: $(cat qsd.err)"
+		sleep 0.1
+	done
+}
+
+# chip_is PATTERN: every interrupt of a virtio device is that chip's, and each device has one.
+chip_is() {
+	told 20 'grep virtio /proc/interrupts'
+	note "$(echo "$ANSWER" | sed 's/  */ /g' | tr '\n' ';')"
+	! echo "$ANSWER" | grep -qvE "$1" || fail "not all by $1: $ANSWER"
+}
+
+# load: what runs until /tmp/stop is there; what goes wrong is told in /tmp/bad.
+load() {
+	told 60 'rm -f /tmp/stop /tmp/bad; [ -d /r ] || { mkdir /r && mount -o ro /dev/vda /r && mount --bind /dev /r/dev &&
+mount --bind /proc /r/proc && mount --bind /sys /r/sys && mount -t tmpfs tmp /r/tmp && ip link set eth0 up &&
+ip addr add 10.7.0.2/24 dev eth0; }'
+	# A round of fio verifies what it wrote.
+	told 20 '(while [ ! -e /tmp/stop ]; do chroot /r fio --name=v --filename=/dev/vdb --direct=1 --ioengine=libaio \
+--iodepth=4 --rw=randwrite --bs=4k --size=1M --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio 2>&1 ||
+echo "fio: $(tail -n 1 /tmp/fio)" >>/tmp/bad; echo >>/tmp/fio.rounds; done; echo >>/tmp/ended) & :'
+	told 20 "(while [ ! -e /tmp/stop ]; do s=\$(wget -q -O - http://10.7.0.1:8000/file | md5sum | cut -d ' ' -f 1);
+[ \$s = $FILE_SUM ] || echo \"net: \$s\" >>/tmp/bad; echo >>/tmp/net.rounds; done; echo >>/tmp/ended) & :"
+	told 20 "(while [ ! -e /tmp/stop ]; do s=\$(dd if=/dev/vdc bs=16k count=64 iflag=direct 2>/dev/null | md5sum | cut -d ' ' -f 1);
+[ \$s = $USER_SUM ] || echo \"vhost-user: \$s\" >>/tmp/bad; echo >>/tmp/user.rounds; done; echo >>/tmp/ended) & :"
+	told 20 '(while [ ! -e /tmp/stop ]; do vsock echo vsock:2:22 65536 1 >/tmp/vsock 2>&1 ||
+echo "vsock: $(tail -n 1 /tmp/vsock)" >>/tmp/bad; echo >>/tmp/vsock.rounds; done; echo >>/tmp/ended) & :'
+	LOADS=4
+}
+
+# unload: all of them come to their end, and nothing was wrong.
+unload() {
+	told 120 "touch /tmp/stop; n=0; until [ \$(wc -l </tmp/ended) = $LOADS ] || [ \$n = 100 ]; do n=\$((n + 1)); sleep 1; done;
+rm -f /tmp/r; for i in fio net user vsock; do echo \$i \$(wc -l </tmp/\$i.rounds) >>/tmp/r; done; cat /tmp/r; wc -l </tmp/ended; [ ! -e /tmp/bad ] || cat /tmp/bad; rm -f /tmp/*.rounds /tmp/ended"
+	note "rounds: $(echo "$ANSWER" | tr '\n' ' ')"
+	[ "$(echo "$ANSWER" | sed -n 5p)" = $LOADS ] || fail "a load is stuck: $ANSWER"
+	! echo "$ANSWER" | sed '1,5d' | grep -q . || fail "wrong: $ANSWER"
+}
+
+moves() { # moves MOVES REPLUGS
+	told $((60 + $1 + 5 * $2)) "irqmove $1 $2"
+	echo "$ANSWER" | sed 's/^/# /'
+}
+
+# play CPUS CHIP PATTERN TRANSPORT MOVES REPLUGS OPTIONS...
+play() {
+	cpus=$1 chip=$2 pattern=$3 transport=$4 nr=$5 replugs=$6
+	shift 6
+	begun=$(date +%s)
+	note "== $cpus vCPUs, $chip, virtio-$transport $*"
+	qsd
+	shell 180 -m 384 -c "$cpus" --irqchip "$chip" --virtio-transport "$transport" "$@" \
+		-d "$ROOT,ro" -d disk.img --vhost-user blk,socket=user.sock \
+		-n mode=tap,tapif=tap0,vhost=on --vsock 42,vhost=on --rng --console-port port,socket=port.sock \
+		-p "$QUIET lkvm.modules=virtio,ext4"
+	chip_is "$pattern"
+	load
+	if [ "$nr" -gt 0 ]; then
+		moves "$nr" "$replugs"
+	else
+		sleep 6
+	fi
+	unload
+	# In the middle of it all.
+	load
+	sleep 2
+	from_here
+	say 'reboot -nf'
+	await 180 '^Hello from the guest: '
+	ask 30 :
+	load
+	sleep 4
+	chip_is "$pattern"
+	unload
+	say 'poweroff -nf'
+	finish 30
+	status_is 0
+	silent
+	kill $QSD
+	wait $QSD || :
+	note "$(($(date +%s) - begun)) s"
+}
+
+have() { # have OPTIONS...: this host can give them.
+	"$LKVM" run -k "$KERNEL" "$@" --dry-run >have.log 2>&1 </dev/null
+}
+
+# What the host's kernel said is its own affair, unless it is about KVM.
+log_clean() {
+	dmesg | grep -E 'WARNING|BUG|Oops|kvm' | grep -vE 'kvm \[1\]|kvm: Nested|loading out-of-tree' >dmesg.bad || :
+	[ "$(wc -l <dmesg.bad)" = "$1" ] || fail "the host's log: $(cat dmesg.bad)"
+}
+
+ROOT=/dev/vda
+[ ! -e "$FILES/rootfs.img" ] || ROOT=$FILES/rootfs.img
+mkdir www
+dd if=/dev/urandom of=www/file bs=64k count=16 2>/dev/null
+dd if=/dev/urandom of=user.img bs=64k count=32 2>/dev/null
+truncate -s 16M disk.img
+dd if=user.img of=user.head bs=64k count=16 2>/dev/null
+FILE_SUM=$(sum www/file)
+USER_SUM=$(sum user.head)
+ip link set lo up
+ip tuntap add tap0 mode tap
+ip addr add 10.7.0.1/24 dev tap0
+ip link set tap0 up
+serve busybox httpd -f -p 8000 -h www
+cpio -id bin/vsock <"$INITRD" 2>/dev/null
+serve bin/vsock serve vsock:22
+dmesg | grep -cE 'WARNING|BUG|Oops|kvm' >dmesg.before || :
+
+if ! long; then
+	play 4 aia MSIX pci 100 10
+elif ! have --irqchip aia; then
+	for transport in mmio pci; do
+		play 4 plic PLIC $transport 1000 100
+	done
+	for cpus in 1 2 8; do
+		play "$cpus" plic PLIC mmio 0 0
+		play "$cpus" plic PLIC pci 0 0
+	done
+else
+	play 4 aia MSIX pci 1000 100
+	play 4 aia APLIC mmio 1000 100
+	for cpus in 1 2 8; do
+		play "$cpus" aia APLIC mmio 0 0
+		play "$cpus" aia MSIX pci 0 0
+	done
+	play 4 plic PLIC pci 0 0
+fi
+# shellcheck disable=SC2086	# one word each
+kill $SERVERS
