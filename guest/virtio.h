@@ -29,6 +29,7 @@
 #define V_ID_BALLOON 5
 #define V_ID_9P 9
 #define V_ID_VSOCK 19
+#define V_ID_PMEM 27
 
 #define VD_NEXT 1
 #define VD_WRITE 2

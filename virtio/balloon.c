@@ -453,9 +453,12 @@ static void set_field(uint32_t *value, uint32_t field, uint32_t offset, const ui
 static void balloon_config_set(struct virtio_device *vdev, uint32_t offset, const uint8_t *bytes,
 			       uint32_t len)
 {
-	struct balloon_state *s = &to_balloon(vdev)->state;
+	struct virtio_balloon *b = to_balloon(vdev);
+	struct balloon_state *s = &b->state;
 
 	set_field(&s->actual, CONFIG_ACTUAL, offset, bytes, len);
+	if (b->env->changed)
+		b->env->changed(b->opaque, (uint64_t)s->actual << PAGE_SHIFT);
 	if (virtio_has(vdev, F_PAGE_POISON))
 		set_field(&s->poison, CONFIG_POISON, offset, bytes, len);
 }

@@ -198,8 +198,12 @@ static void receive(struct virtio_console *con, unsigned int port)
 		memmove(s->input, s->input + len, s->nr_input);
 		virtio_complete(&con->vdev, req);
 	}
-	if (!s->nr_input && p->connected)
+	if (s->nr_input)
+		return;
+	if (p->connected)
 		p->ops->want_input(p->opaque);
+	else if (s->due & DUE(PORT_OPEN))
+		virtio_queue_notify(&con->vdev, CONTROL_RECEIVE);
 }
 
 size_t virtio_console_room(struct virtio_console *con, unsigned int port)
@@ -256,6 +260,9 @@ static unsigned int next_due(struct virtio_console *con, unsigned int port, uint
 	uint16_t size[2] = {htole16(con->cols), htole16(con->rows)};
 	size_t i;
 
+	/* A reader is to find the end behind what was sent before it. */
+	if (!p->connected && con->state.port[port].nr_input)
+		due &= ~DUE(PORT_OPEN);
 	for (i = 0; i < ARRAY_SIZE(order) && !event; i++)
 		if (due & DUE(order[i]))
 			event = order[i];
@@ -550,6 +557,34 @@ static void console_destroy(struct virtio_device *vdev)
 	free(con);
 }
 
+static bool has_output(const struct virtio_console *con, unsigned int port)
+{
+	return con->ports[port].blocked || con->vdev.queues[transmit_queue(port)].again;
+}
+
+/* The guest's rings are what they are now, so this comes to an end. */
+static void finish_port(struct virtio_console *con, unsigned int port)
+{
+	struct port *p = &con->ports[port];
+	bool taken = true;
+
+	if (!p->ops || !p->ops->finish)
+		return;
+	while (taken) {
+		virtio_device_run(&con->vdev);
+		taken = p->ops->finish(p->opaque) && has_output(con, port);
+	}
+}
+
+static void console_finish(struct virtio_device *vdev)
+{
+	struct virtio_console *con = to_console(vdev);
+	unsigned int i;
+
+	for (i = 0; i < con->nr; i++)
+		finish_port(con, i);
+}
+
 static const struct virtio_device_ops console_ops = {
 	.kind = "console",
 	.id = CONSOLE_ID,
@@ -562,6 +597,7 @@ static const struct virtio_device_ops console_ops = {
 	.notify = console_notify,
 	.reset = console_reset,
 	.transfer = console_transfer,
+	.finish = console_finish,
 	.destroy = console_destroy,
 };
 

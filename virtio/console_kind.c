@@ -68,9 +68,13 @@ static int add_port(const struct virtio_world *world, const char *text, struct p
 	if (!list->hosts[list->nr])
 		return -1;
 	list->nr++;
-	for (i = 1; i < list->nr - 1; i++)
+	for (i = 1; i < list->nr - 1; i++) {
 		if (!strcmp(list->ports[i].name, port->name))
 			return fail(err, "there is a port called %s already", port->name);
+		if (console_port_same_file(list->hosts[i], list->hosts[list->nr - 1]))
+			return fail(err, "the port %s writes to this file already",
+				    list->ports[i].name);
+	}
 	return 0;
 }
 

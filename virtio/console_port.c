@@ -14,6 +14,9 @@
  *                 other side open, so that nothing is lost while nobody reads.
  *   fd=N          by its access mode: read, written, or both
  *
+ * With "wait" in its words a reader may be as slow as it likes when the guest has ended by
+ * itself; else it has a second for what is left.
+ *
  * The port is connected while there is a stream. End of input ends the connection,
  * after what came before it went to the device. A socket's peer may end its own half
  * alone and still want an answer: then the connection lasts until the peer is gone.
@@ -26,6 +29,7 @@
  */
 #include "lkvm/virtio/console_port.h"
 
+#include "lkvm/process.h"
 #include "lkvm/stream.h"
 #include "lkvm/suboptions.h"
 
@@ -54,7 +58,7 @@
 struct port_words {
 	const char *name, *path, *socket;
 	uint64_t fd;
-	bool pty, console;
+	bool pty, console, wait;
 };
 
 static const struct suboption port_rows[] = {
@@ -63,6 +67,7 @@ static const struct suboption port_rows[] = {
 	{"fd", SUBOPTION_UINT, offsetof(struct port_words, fd), INT32_MAX, NULL},
 	{"pty", SUBOPTION_FLAG, offsetof(struct port_words, pty), 0, NULL},
 	{"console", SUBOPTION_FLAG, offsetof(struct port_words, console), 0, NULL},
+	{"wait", SUBOPTION_FLAG, offsetof(struct port_words, wait), 0, NULL},
 	{.name = NULL},
 };
 
@@ -72,7 +77,7 @@ static const struct suboption port_rows[] = {
  * @in, @out: what the stream works on, -1: none; closed at the end where @own
  * @other: a pty's other side, or -1
  * @listen: the socket that clients come to, or -1
- * @dev, @ino: of the socket's file, to remove no other's
+ * @dev, @ino: of the socket's file, to remove no other's; of the file for path=
  * @hang_up: ends a connection outside the stream's callbacks
  * @listen_again: when there are descriptors again
  */
@@ -311,6 +316,8 @@ static int open_path(struct console_port *p, struct error *err)
 			    "path=%s is neither a file nor a terminal; other things can be "
 			    "opened by a shell and given as fd=N",
 			    path);
+	p->dev = st.st_dev;
+	p->ino = st.st_ino;
 	return ftruncate(fd, 0) ? fail_errno(err, errno, "path=%s", path) : 0;
 }
 
@@ -342,6 +349,9 @@ static int open_fd(struct console_port *p, struct error *err)
 		return fail_errno(err, errno, "fd=%d", fd);
 	if (fd <= STDERR_FILENO)
 		return fail(err, "fd=%d is in use; give a descriptor above 2", fd);
+	/* Inherited ones are never close-on-exec; lkvm's own are, and another device's. */
+	if (fcntl(fd, F_GETFD) & FD_CLOEXEC)
+		return fail(err, "fd=%d is no inherited descriptor, or in use already", fd);
 	/* Programs that lkvm starts must not get it. */
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	p->in = (flags & O_ACCMODE) == O_WRONLY ? -1 : fd;
@@ -376,6 +386,18 @@ static void port_want_input(void *opaque)
 	stream_want_input(p->stream);
 }
 
+/* The guest ended: with "wait" its reader has all the time it needs, until lkvm is told to end. */
+static bool port_finish(void *opaque)
+{
+	struct console_port *p = opaque;
+	bool taken;
+
+	do {
+		taken = !p->stream || stream_flush(p->stream, LAST_FLUSH_MS);
+	} while (!taken && p->words.wait && !process_ending());
+	return taken;
+}
+
 static void port_destroy(void *opaque)
 {
 	console_port_close(opaque);
@@ -384,6 +406,7 @@ static void port_destroy(void *opaque)
 static const struct virtio_console_port_ops port_ops = {
 	.write = port_write,
 	.want_input = port_want_input,
+	.finish = port_finish,
 	.destroy = port_destroy,
 };
 
@@ -428,6 +451,11 @@ struct console_port *console_port_open(const char *text, struct loop *loop, stru
 	*port = (struct virtio_console_port){
 		.ops = &port_ops, .opaque = p, .name = p->words.name, .console = p->words.console};
 	return p;
+}
+
+bool console_port_same_file(const struct console_port *a, const struct console_port *b)
+{
+	return a->words.path && b->words.path && a->ino && a->ino == b->ino && a->dev == b->dev;
 }
 
 int console_port_attach(struct console_port *p, struct virtio_console *con, unsigned int index,

@@ -285,9 +285,20 @@ void virtio_signal(struct virtio_device *vdev, unsigned int index)
 
 void virtio_config_changed(struct virtio_device *vdev)
 {
-	vdev->generation++;
+	vdev->config_stale = true;
 	if (vdev->status & VIRTIO_STATUS_DRIVER_OK && vdev->transport)
 		vdev->transport->ops->config(vdev->transport);
+}
+
+/*
+ * One number for all changes since the last look: a driver that looks before and after it
+ * reads sees another one, however many changes there were (PCI shows 8 bits of it).
+ */
+uint32_t virtio_generation(struct virtio_device *vdev)
+{
+	vdev->generation += vdev->config_stale;
+	vdev->config_stale = false;
+	return vdev->generation;
 }
 
 /* --- status, features ------------------------------------------------------------ */
@@ -503,6 +514,22 @@ void virtio_device_run(struct virtio_device *vdev)
 	virtio_leave(vdev);
 }
 
+void virtio_device_stat(struct virtio_device *vdev, const struct stat_sink *sink)
+{
+	unsigned int i;
+
+	for (i = 0; i < vdev->nr_queues; i++) {
+		uint64_t notified, signalled;
+
+		virtio_enter_device(vdev);
+		notified = vdev->queues[i].notified;
+		signalled = vdev->queues[i].signalled;
+		virtio_leave(vdev);
+		stat_part(sink, vdev->name, "queue", i, "notified", notified);
+		stat_part(sink, vdev->name, "queue", i, "signalled", signalled);
+	}
+}
+
 /* --- configuration space -------------------------------------------------------------- */
 
 uint64_t virtio_config_read(struct virtio_device *vdev, uint64_t offset, unsigned int size)
@@ -581,6 +608,7 @@ struct core_state {
 	uint64_t driver;
 	uint8_t status;
 	uint32_t generation;
+	bool config_stale;
 };
 
 static void transfer_core(struct virtio_device *vdev, struct core_state *s, struct xfer *x)
@@ -595,6 +623,7 @@ static void transfer_core(struct virtio_device *vdev, struct core_state *s, stru
 	xfer_u64(x, &s->driver);
 	xfer_u8(x, &s->status);
 	xfer_u32(x, &s->generation);
+	xfer_bool(x, &s->config_stale);
 	steps = s->status & STATUS_STEPS;
 	xfer_check(
 		x,
@@ -679,6 +708,7 @@ static bool load(struct virtio_device *vdev, struct xfer *x)
 	vdev->driver = s.driver;
 	vdev->status = s.status;
 	vdev->generation = s.generation;
+	vdev->config_stale = s.config_stale;
 	if (vdev->ops->state_size)
 		memcpy(vdev->state, state, vdev->ops->state_size);
 	free(state);
@@ -691,7 +721,7 @@ static bool load(struct virtio_device *vdev, struct xfer *x)
 
 bool virtio_device_transfer(struct virtio_device *vdev, struct xfer *x)
 {
-	struct core_state s = {vdev->driver, vdev->status, vdev->generation};
+	struct core_state s = {vdev->driver, vdev->status, vdev->generation, vdev->config_stale};
 	unsigned int i;
 
 	if (x->loading)

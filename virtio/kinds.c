@@ -5,6 +5,7 @@
  */
 #include "lkvm/virtio/balloon.h"
 #include "lkvm/virtio/blk.h"
+#include "lkvm/virtio/button.h"
 #include "lkvm/virtio/console.h"
 #include "lkvm/virtio/fs.h"
 #include "lkvm/virtio/net.h"
@@ -14,6 +15,7 @@
 #include "lkvm/virtio/vhost_user.h"
 #include "lkvm/virtio/vsock.h"
 
+/* clang-format off */
 const struct virtio_kind *const virtio_kinds[] = {
 	&virtio_blk_kind,
 	&virtio_pmem_kind,
@@ -25,5 +27,7 @@ const struct virtio_kind *const virtio_kinds[] = {
 	&virtio_console_port_kind,
 	&virtio_rng_kind,
 	&virtio_balloon_kind,
+	&virtio_button_kind,
 	NULL,
 };
+/* clang-format on */

@@ -26,7 +26,8 @@
  * queue for good.
  *
  * What a frame from the host may ask of the driver is what the driver said it takes in.
- * Frames that ask for more were queued before it said so, and are dropped.
+ * Frames that ask for more were queued before it said so, and are dropped; so are those
+ * that are longer than the MTU the driver was told (5.1.4.1).
  *
  * Thread and lock: the virtio device's. Sending happens on the thread that notified
  * (the loop's after waiting for room), receiving on the loop's, or on the one that
@@ -51,6 +52,9 @@
 /* The destination and the source at the start of a frame. */
 #define TO 0
 #define FROM NET_MAC
+
+/* Between them and the type. */
+#define VLAN_TAG 4
 
 /* Notifications without a frame in the other direction between them: a stream. */
 #define KICKS_OF_A_STREAM 2
@@ -245,6 +249,21 @@ static bool driver_takes(const struct virtio_net *net, struct net_header *h)
 	return !(needed & ~on);
 }
 
+/* Not longer than the driver was told, by MTU? Up to two VLAN tags are no payload. */
+static bool fits_mtu(const struct virtio_net *net, const struct net_header *h, const uint8_t *frame,
+		     size_t len)
+{
+	size_t type = NET_FRAME_MIN - 2, end = type + 2 * VLAN_TAG;
+
+	if (!virtio_has(&net->vdev, NET_F_MTU) || h->gso & ~HDR_GSO_ECN)
+		return true;
+	while (type < end && type + VLAN_TAG < len &&
+	       ((frame[type] == 0x81 && !frame[type + 1]) ||
+		(frame[type] == 0x88 && frame[type + 1] == 0xa8)))
+		type += VLAN_TAG;
+	return len <= type + 2 + net->config.mtu;
+}
+
 /* The frame that waits, taken apart. False: it is not for the driver. */
 static bool open_frame(struct virtio_net *net, const struct net_pair *p, struct net_header *h,
 		       const uint8_t **frame, size_t *len)
@@ -257,7 +276,8 @@ static bool open_frame(struct virtio_net *net, const struct net_pair *p, struct 
 	memcpy(h, p->frame, header);
 	*frame = p->frame + header;
 	*len = p->len - header;
-	return net_link_up(net) && driver_takes(net, h) && net_accepts(net, *frame + TO);
+	return net_link_up(net) && driver_takes(net, h) && fits_mtu(net, h, *frame, *len) &&
+	       net_accepts(net, *frame + TO);
 }
 
 static void put_back(struct virtio_net *net, struct virtq *q, unsigned int nr)

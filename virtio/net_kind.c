@@ -562,6 +562,23 @@ static bool shares_memory(const char *text)
 	return shares;
 }
 
+/* Of two cards with one address neither hears all of what is meant for it. */
+static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+{
+	struct parsed p;
+	uint8_t mac[NET_MAC];
+	bool given = !parse(text, &p, NULL) && p.w.mode != MODE_NONE && p.w.guest_mac &&
+		     !parse_mac(p.w.guest_mac, mac, NULL);
+
+	(void)name;
+	if (given)
+		snprintf(what, VIRTIO_CLAIM_MAX,
+			 "network device with the address %02x:%02x:%02x:%02x:%02x:%02x", mac[0],
+			 mac[1], mac[2], mac[3], mac[4], mac[5]);
+	free_parsed(&p);
+	return given;
+}
+
 const struct virtio_kind virtio_net_kind = {
 	.option = "network",
 	.letter = 'n',
@@ -569,5 +586,6 @@ const struct virtio_kind virtio_net_kind = {
 	.help = "network device: user (passt), tap, fd, vhost-user, none; see lkvm(1)",
 	.prefix = "net",
 	.shares_memory = shares_memory,
+	.claim = claim,
 	.build = build,
 };

@@ -309,11 +309,12 @@ struct net_tap *net_tap_new(unsigned int nr, struct loop *loop, struct log *log)
 
 	if (!tap)
 		return NULL;
-	tap->queues = calloc(nr, sizeof(*tap->queues));
+	tap->queues = aligned_alloc(_Alignof(struct tap_queue), nr * sizeof(*tap->queues));
 	if (!tap->queues) {
 		free(tap);
 		return NULL;
 	}
+	memset(tap->queues, 0, nr * sizeof(*tap->queues));
 	tap->loop = loop;
 	tap->log = log;
 	tap->nr = nr;

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -138,11 +139,25 @@ static int build_option(const struct virtio_world *world, const char *text,
 	return ret;
 }
 
+static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+{
+	char tag[VIRTIO_P9_TAG_MAX + 1], *cut = strdup(text);
+	struct error ignored;
+	bool good = cut && !cut_tag(cut, tag, &ignored);
+
+	(void)name;
+	if (good)
+		snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, tag);
+	free(cut);
+	return good;
+}
+
 const struct virtio_kind virtio_p9_kind = {
 	.option = "9p",
 	.arg = "DIR,TAG[,ro][,security=passthrough|squash|trusted]",
 	.help = "share a directory, which the guest mounts as TAG (mount -t 9p -o "
 		"trans=virtio,version=9p2000.L TAG /mnt)",
 	.prefix = "9p",
+	.claim = claim,
 	.build = build_option,
 };

@@ -7,7 +7,7 @@
  * address is in the configuration space).
  *
  * A request is four readable bytes, the type, and four writable ones, the answer: 0, or
- * 1 where the host could not (or the type is none). A chain with no place for the answer
+ * -1 where the host could not (or the type is none). A chain with no place for the answer
  * is given back with length 0.
  *
  * A flush waits for the host's disk, so it is carried out by a worker. One job at a time
@@ -42,7 +42,7 @@
 #define T_FLUSH 0
 
 #define S_OK 0
-#define S_EIO 1
+#define S_FAILED UINT32_MAX /* -1 */
 
 /* As in the configuration space. */
 struct pmem_space {
@@ -110,7 +110,7 @@ static uint32_t flush(struct virtio_pmem *pmem)
 	if (pmem->vdev.log)
 		log_ratelimited(pmem->vdev.log, &pmem->host_errors, LOG_LEVEL_WARNING,
 				"%s: flushing failed: %s", pmem->vdev.name, strerror(-ret));
-	return S_EIO;
+	return S_FAILED;
 }
 
 /* A worker's thread. */
@@ -147,7 +147,7 @@ static bool is_flush(struct virtio_pmem *pmem, struct virtq_request *req)
 	if (virtq_read(&in, &type, sizeof(type)) == sizeof(type) && le32toh(type) == T_FLUSH)
 		return true;
 	virtio_complain(&pmem->vdev, "a request is no flush");
-	answer(pmem, req, S_EIO);
+	answer(pmem, req, S_FAILED);
 	return false;
 }
 

@@ -16,6 +16,7 @@
 #include "lkvm/virtio/vhost_user.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -124,11 +125,28 @@ static bool shares_memory(const char *text)
 	return virtio_fs_installed();
 }
 
+static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+{
+	struct words w = {0};
+	const char *first, *tag;
+	struct error ignored;
+	char *copy;
+	bool good = !suboptions_parse(text, &first, rows, &w, &copy, &ignored);
+
+	if (good) {
+		tag = cut_tag((char *)(uintptr_t)first);
+		snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, tag ? tag : name);
+	}
+	free(copy);
+	return good;
+}
+
 const struct virtio_kind virtio_share_kind = {
 	.option = "share",
 	.arg = "DIR[:TAG][,ro]",
 	.help = "a directory of the host: by virtiofsd where it is installed, else by 9p",
 	.prefix = "share",
 	.shares_memory = shares_memory,
+	.claim = claim,
 	.build = build,
 };

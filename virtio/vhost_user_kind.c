@@ -228,11 +228,31 @@ static bool shares_memory(const char *text)
 	return true;
 }
 
+static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+{
+	struct words w = {0};
+	struct error ignored;
+	bool claims = false;
+	char *copy;
+
+	(void)name;
+	if (!suboptions_parse(text, &w.type, rows, &w, &copy, &ignored)) {
+		claims = w.tag || !strcmp(w.type, "vsock");
+		if (w.tag)
+			snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, w.tag);
+		else
+			snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_VSOCK);
+	}
+	free(copy);
+	return claims;
+}
+
 const struct virtio_kind virtio_vhost_user_kind = {
 	.option = "vhost-user",
 	.arg = "TYPE,socket=PATH[,queues=N][,queue-size=N][,tag=NAME][,config-size=N]",
 	.help = "a device that another program serves: blk, fs, net, rng, vsock or an ID",
 	.prefix = "vhost-user",
 	.shares_memory = shares_memory,
+	.claim = claim,
 	.build = build,
 };

@@ -8,6 +8,7 @@
 #include "lkvm/suboptions.h"
 #include "lkvm/virtio/vsock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,15 @@ static int build(const struct virtio_world *world, const char *text, struct virt
 	return ret;
 }
 
+/* Linux as a guest takes but one, whoever serves it. */
+static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+{
+	(void)name;
+	(void)text;
+	snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_VSOCK);
+	return true;
+}
+
 const struct virtio_kind virtio_vsock_kind = {
 	.option = "vsock",
 	.arg = "CID[,uds=PATH][,vhost=auto|on|off]",
@@ -97,5 +107,6 @@ const struct virtio_kind virtio_vsock_kind = {
 		"host's kernel, or by unix sockets",
 	.prefix = "vsock",
 	.single = true,
+	.claim = claim,
 	.build = build,
 };

@@ -4,7 +4,7 @@
  *
  * A poke is a function that does something no driver may do and says whether the
  * device answered as it must. main.c then sees that the other devices still work and
- * that the poked one does after a reset.
+ * that the poked one does after a reset. README.md lists the pokes by what they break.
  */
 #ifndef LKVM_GUEST_HOSTILE_H
 #define LKVM_GUEST_HOSTILE_H
@@ -40,9 +40,9 @@ struct poke {
 	bool (*play)(struct stage *s);
 };
 
-/* Each ends with a row whose name is NULL. */
-extern const struct poke transport_pokes[], pci_pokes[], ring_pokes[], blk_pokes[], misc_pokes[],
-	net_pokes[], vsock_pokes[], share_pokes[];
+/* Each ends with a row whose name is NULL. There is nothing of pci_pokes in virtio-mmio. */
+extern const struct poke transport_pokes[], pci_pokes[], ring_pokes[], packed_pokes[], blk_pokes[],
+	misc_pokes[], net_pokes[], vsock_pokes[], share_pokes[], message_pokes[];
 
 /**
  * wrong() - say what was not as it must be; always false

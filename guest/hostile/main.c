@@ -4,7 +4,7 @@
  *
  * The command line says
  *
- *	poke=NAME	what to do; "list" prints all names with the device they need
+ *	poke=NAME	what to do; "list" prints the transport's names with the device they need
  *	bus=mmio|pci	which transport
  *	count=N		for storms (1000)
  *
@@ -12,8 +12,8 @@
  * so that whoever watches can look at the process:
  *
  *	hostile: ready		devices found and working; waits
- *	hostile: poked		the device answered as it must; others still work; waits
- *	hostile: after		after a reset the device works again; waits
+ *	hostile: poked		the device answered as it must; all others still work; waits
+ *	hostile: after		after a reset the device works again, as the others do; waits
  *	hostile: good		or "hostile: wrong: WHAT VALUE"
  */
 #include "hostile.h"
@@ -21,8 +21,8 @@
 #define BUF_PAGES 16
 
 static const struct poke *const all[] = {
-	transport_pokes, pci_pokes, ring_pokes,	 blk_pokes,
-	misc_pokes,	 net_pokes, vsock_pokes, share_pokes,
+	transport_pokes, pci_pokes, ring_pokes,	 packed_pokes, blk_pokes,
+	misc_pokes,	 net_pokes, vsock_pokes, share_pokes,  message_pokes,
 };
 
 bool wrong(const char *what, uint64_t value)
@@ -150,6 +150,23 @@ static bool vsock_works(struct stage *s, struct vdev *v)
 	       wrong("vsock's answer is", rd16(answer + 30));
 }
 
+/* A flush. */
+static bool pmem_works(struct stage *s, struct vdev *v)
+{
+	struct vring *r = &v->ring[0];
+	uint64_t at = (uint64_t)BLK_DATA(s);
+	uint32_t len = 0;
+
+	wr32(at, 0);
+	wr32(at + 64, 0xffffffff);
+	v_desc(r, 0, (void *)at, 4, VD_NEXT, 1);
+	v_desc(r, 1, (void *)(at + 64), 4, VD_WRITE, 0);
+	v_offer(r, 0);
+	if (!v_wait(v, s->guest, 0, NULL, &len))
+		return wrong("persistent memory does not answer, status", v_status(v));
+	return (len == 4 && !rd32(at + 64)) || wrong("a flush fails with", rd32(at + 64));
+}
+
 bool works(struct stage *s, struct vdev *v)
 {
 	switch (v->id) {
@@ -169,6 +186,8 @@ bool works(struct stage *s, struct vdev *v)
 		return vsock_works(s, v);
 	case V_ID_9P:
 		return share_works(s, v);
+	case V_ID_PMEM:
+		return pmem_works(s, v);
 	default:
 		return true;
 	}
@@ -216,14 +235,15 @@ static const struct poke *find(const char *name)
 	return NULL;
 }
 
-static bool list(void)
+static bool list(bool pci)
 {
 	const struct poke *p;
 	size_t i;
 
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		for (p = all[i]; p->name; p++)
-			print("%s %u\n", p->name, (uint64_t)p->id);
+			if (pci || all[i] != pci_pokes)
+				print("%s %u\n", p->name, (uint64_t)p->id);
 	return true;
 }
 
@@ -235,21 +255,34 @@ static void pause_for(const struct guest *guest, const char *what)
 	read_line(guest, line, sizeof(line));
 }
 
+/* Those of other kinds run on as they were. */
+static bool others_work(struct stage *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->bus->nr; i++)
+		if (s->bus->dev[i].id != s->v->id && !works(s, &s->bus->dev[i]))
+			return wrong("another device is disturbed, ID", s->bus->dev[i].id);
+	return true;
+}
+
 static bool play(struct stage *s, const struct poke *poke)
 {
-	unsigned int nth;
+	size_t i;
 
 	/* What is made at first use is there when the first look is taken. */
-	for (nth = 1; vbus_device(s->bus, poke->id, nth); nth++)
-		if (!sane(s, vbus_device(s->bus, poke->id, nth)))
+	for (i = 0; i < s->bus->nr; i++)
+		if (!sane(s, &s->bus->dev[i]))
 			return false;
-	if (!sane(s, s->v) || (s->other && !sane(s, s->other)))
-		return false;
 	pause_for(s->guest, "ready");
-	if (!poke->play(s) || (s->other && !works(s, s->other)))
+	if (!poke->play(s) || !others_work(s))
 		return false;
 	pause_for(s->guest, "poked");
-	if (!sane(s, s->v) || (s->other && !works(s, s->other)))
+	/* Its like may have been used for the poke. */
+	for (i = 0; i < s->bus->nr; i++)
+		if (s->bus->dev[i].id == s->v->id && !sane(s, &s->bus->dev[i]))
+			return false;
+	if (!others_work(s))
 		return false;
 	pause_for(s->guest, "after");
 	v_reset(s->v);
@@ -270,7 +303,7 @@ bool guest_main(const struct guest *guest)
 	s.count = option_number(guest, "count", 1000);
 	s.pci = same(transport, "pci");
 	if (same(name, "list"))
-		return list();
+		return list(s.pci);
 	poke = find(name);
 	if (!poke)
 		return wrong("there is no such poke", 0);

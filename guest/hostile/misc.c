@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Pokes at the small devices: console (virtio 1.2, section 5.3), entropy (5.4),
- * balloon (5.5).
+ * balloon (5.5), persistent memory (5.19).
  */
 #include "hostile.h"
 
@@ -57,6 +57,36 @@ static bool console_flood(struct stage *s)
 		if (!push(s, 1, 0, BLK_DATA(s), 8192, 0))
 			return wrong("no answer, round", i);
 	return true;
+}
+
+/* A port whose reader on the host never comes: its queue stops, and nothing else. */
+static bool console_blocked(struct stage *s)
+{
+	static const uint16_t steps[][3] = {{0, 0, 1}, {1, 3, 1}, {1, 6, 1}};
+	volatile struct control *c = (volatile struct control *)BLK_DATA(s);
+	unsigned int i;
+
+	if (!up(s, s->v, 1U << F_MULTIPORT, 16))
+		return false;
+	/* The device and the port are ready, and the port is open. */
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		c->id = steps[i][0];
+		c->event = steps[i][1];
+		c->value = steps[i][2];
+		if (!push(s, 3, 0, c, 8, 0))
+			return wrong("no answer to event", steps[i][1]);
+	}
+	for (i = 0; i < 256; i++)
+		if (!push(s, 5, (uint16_t)(i % 16), BLK_DATA(s), 8192, 0))
+			break;
+	if (!i || i == 256)
+		return wrong("somebody took so many times 8 KiB:", i);
+	for (i = 0; i < 100; i++)
+		v_notify(s->v, 5);
+	if (v_status(s->v) != V_RUNS)
+		return wrong("status", v_status(s->v));
+	c->event = 100;
+	return push(s, 3, 0, c, 8, 0) || wrong("no answer to event", 100);
 }
 
 /* --- entropy ---------------------------------------------------------------------- */
@@ -190,14 +220,132 @@ static bool balloon_stats(struct stage *s)
 	return true;
 }
 
+/* --- persistent memory -------------------------------------------------------------- */
+
+/* One flush; its answer, or 0xffff where there was none. */
+static uint32_t flush(struct stage *s, uint32_t type, uint32_t in, uint32_t out)
+{
+	uint64_t at = (uint64_t)BLK_DATA(s);
+	struct vring *r = &s->v->ring[0];
+
+	wr32(at, type);
+	wr32(at + 64, 0xffff);
+	v_desc(r, 0, (void *)at, in, out ? VD_NEXT : 0, 1);
+	v_desc(r, 1, (void *)(at + 64), out, VD_WRITE, 0);
+	v_offer(r, 0);
+	return v_wait(s->v, s->guest, 0, NULL, NULL) ? rd32(at + 64) : 0xffff;
+}
+
+/* Types that are none, requests cut short, a ring full of flushes over and over. */
+static bool pmem_flushes(struct stage *s)
+{
+	static const uint32_t types[] = {1, 0x100, 0x80000000, 0xffffffff};
+	struct vring *r = &s->v->ring[0];
+	uint64_t i, got;
+	uint32_t len;
+
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (flush(s, types[i], 4, 4) != 0xffffffff)
+			return wrong("no error for type", types[i]);
+	for (len = 1; len < 4; len++) {
+		if (flush(s, 0, len, 4) != 0xffffffff)
+			return wrong("no error for length", len);
+		flush(s, 0, 4, len);
+	}
+	flush(s, 0, 4, 0);
+	for (i = 0, got = 0; i < s->count; i++) {
+		unsigned int slot = (unsigned int)(i % 8 * 2);
+
+		v_desc(r, slot, BLK_DATA(s), 4, VD_NEXT, (uint16_t)(slot + 1));
+		v_desc(r, slot + 1, BLK_DATA(s) + 64, 4, VD_WRITE, 0);
+		v_offer(r, (uint16_t)slot);
+		if (i % 8 < 7)
+			continue;
+		for (got = 0; got < 8; got++)
+			if (!v_wait(s->v, s->guest, 0, NULL, NULL))
+				return wrong("a flush is kept, round", i);
+	}
+	return true;
+}
+
+/* The region's ends, its description, and rings and buffers that lie in it or leave it. */
+static bool pmem_edges(struct stage *s)
+{
+	uint64_t config = v_config(s->v), start = rd64(config), size = rd64(config + 8);
+	uint64_t end = start + size;
+	struct vring *r = &s->v->ring[0];
+
+	if (size % (2 * MIB) || start % (2 * MIB))
+		return wrong("a region of odd place or size", size);
+	wr64(config, 0);
+	wr64(config + 8, ~UINT64_C(0));
+	if (rd64(config) != start || rd64(config + 8) != size)
+		return wrong("the region was moved to", rd64(config));
+	wr64(end - 8, 0x5a);
+	wr64(end, 0x5a);
+	wr64(start - 8, 0x5a);
+	if (rd64(end - 8) != 0x5a || rd64(end) == 0x5a || rd64(start - 8) == 0x5a)
+		return wrong("memory before or behind the region", rd64(end));
+	/* A request in it may be carried out or refused; then over its end. */
+	wr32(end - 8, 0);
+	v_desc(r, 0, (void *)(end - 8), 4, VD_NEXT, 1);
+	v_desc(r, 1, (void *)(end - 4), 4, VD_WRITE, 0);
+	v_offer(r, 0);
+	if (!v_wait(s->v, s->guest, 0, NULL, NULL))
+		return wrong("no answer to a request in the region, status", v_status(s->v));
+	v_desc(r, 1, (void *)(end - 4), 8, VD_WRITE, 0);
+	if (!broke(s, 0, 0))
+		return false;
+	if (!v_begin(s->v, 0))
+		return wrong("features", 0);
+	v_set_layout(s->v, 0, 16, start, start + 4096, start + 8192);
+	v_set_ready(s->v, 0, true);
+	return !v_queue_ready(s->v, 0) || wrong("a queue has its rings in a file, at", start);
+}
+
+/* The second one can't be written, by the guest or by a device for it. */
+static bool pmem_read_only(struct stage *s)
+{
+	struct stage on = *s;
+	uint64_t start, size, i;
+
+	on.v = vbus_device(s->bus, V_ID_PMEM, 1);
+	if (!on.v)
+		return wrong("no second region", 1);
+	start = rd64(v_config(on.v));
+	size = rd64(v_config(on.v) + 8);
+	for (i = 0; i < size; i += size / 8) {
+		wr8(start + i, 0);
+		wr64(start + i + 8, 0);
+		if (rd8(start + i) != 'p' || rd8(start + i + 15) != 'p')
+			return wrong("a read-only file is written at", i);
+	}
+	if (!up(&on, on.v, 0, 16))
+		return false;
+	if (flush(&on, 0, 4, 4))
+		return wrong("a flush of it fails", 0);
+	/* The answer would go into it. */
+	v_desc(&on.v->ring[0], 0, BLK_DATA(s), 4, VD_NEXT, 1);
+	v_desc(&on.v->ring[0], 1, (void *)start, 4, VD_WRITE, 0);
+	if (!broke(&on, 0, 0))
+		return false;
+	if (rd8(start) != 'p')
+		return wrong("an answer was written into a read-only file", rd8(start));
+	return v_reset(on.v) || wrong("status", v_status(on.v));
+}
+
 const struct poke misc_pokes[] = {
 	{"C13-control", V_ID_CONSOLE, console_control},
 	{"C13-flood", V_ID_CONSOLE, console_flood},
+	{"C13-blocked", V_ID_CONSOLE, console_blocked},
 	{"C14", V_ID_RNG, rng_huge},
 	{"C14-many", V_ID_RNG, rng_many},
 	{"C14-readable", V_ID_RNG, rng_read_only},
 	{"C15", V_ID_BALLOON, balloon_pages},
 	{"C15-report", V_ID_BALLOON, balloon_report},
 	{"C16", V_ID_BALLOON, balloon_stats},
+	{"C21", V_ID_PMEM, pmem_edges},
+	{"C21-flush", V_ID_PMEM, pmem_flushes},
+	{"C21-ro", V_ID_PMEM, pmem_read_only},
 	{NULL, 0, NULL},
 };

@@ -67,19 +67,46 @@ static bool bad_frames(struct stage *s)
 	return v_wait(s->v, s->guest, 1, NULL, NULL) || wrong("a huge frame is kept", r->num);
 }
 
-/* Receive buffers that are too small for anything, and none at all. */
+/* Offer buffer @i of the receive ring, with @len bytes. */
+static void give_buffer(struct stage *s, unsigned int i, uint32_t len)
+{
+	v_desc(&s->v->ring[0], i, BLK_DATA(s) + i * 2048, len, VD_WRITE, 0);
+	v_offer(&s->v->ring[0], (uint16_t)i);
+}
+
+/*
+ * While the host sends without a pause: no buffers, such as are too small for anything, one
+ * at a time. The queue must not stand still when there are good ones again.
+ */
 static bool no_room(struct stage *s)
 {
+	uint64_t until = read_time() + s->guest->timebase / 4;
 	struct vring *r = &s->v->ring[0];
-	uint16_t i;
+	uint32_t id, len;
+	unsigned int i;
 
-	for (i = 0; i < r->num; i++) {
-		v_desc(r, i, BLK_DATA(s) + i * 64U, i % 13U, VD_WRITE, 0);
-		v_offer(r, i);
-	}
 	v_notify(s->v, 0);
+	for (i = 0; i < r->num; i++)
+		give_buffer(s, i, i % 13U);
+	while (read_time() < until) {
+		v_notify(s->v, 0);
+		if (v_get(r, &id, NULL) && id < r->num)
+			give_buffer(s, id, id % 13U);
+	}
 	frame(s);
-	return send(s, 500);
+	if (!send(s, 500) || !up(s, s->v, 0, 16))
+		return false;
+	for (i = 0; i < 50; i++) {
+		give_buffer(s, 0, 2048);
+		if (!v_wait(s->v, s->guest, 0, NULL, &len))
+			return wrong("no frame comes in any more, after", i);
+		if (len < HEADER + 14 || len > 2048)
+			return wrong("a frame has length", len);
+	}
+	for (i = 0; i < r->num; i++)
+		give_buffer(s, i, 2048);
+	v_notify(s->v, 0);
+	return true;
 }
 
 /* Control commands with counts that lie. */

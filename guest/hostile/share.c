@@ -281,6 +281,27 @@ static bool odd_requests(struct stage *s)
 	put32(&m, 0);
 	if (!refused(s, &m, "a device node was made"))
 		return false;
+	/* A FIFO may be made, and is there from the last time; who opens it would wait. */
+	m = begin(s, T_MKNOD);
+	put32(&m, 0);
+	put_text(&m, "fifo");
+	put32(&m, 0010666);
+	put32(&m, 0);
+	put32(&m, 0);
+	put32(&m, 0);
+	ask(s, &m);
+	m = walk(s, 0, 1, 1);
+	put_text(&m, "fifo");
+	if (!allowed(s, &m, T_WALK, "walk to a FIFO"))
+		return false;
+	for (i = 0; i < 3; i++) {
+		m = begin(s, T_LOPEN);
+		put32(&m, 1);
+		put32(&m, i);
+		if (!refused(s, &m, "a FIFO was opened"))
+			return false;
+	}
+	clunk(s, 1);
 	for (i = 0; i < 200; i += 7) {
 		m = begin(s, T_READ);
 		put32(&m, i);

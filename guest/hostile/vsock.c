@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pokes at a socket device: virtio 1.2, section 5.10.6.
+ * Pokes at a socket device: virtio 1.2, section 5.10.6. Where the host's kernel serves it
+ * (vhost), rings and notifications go past lkvm; the runner gives such a one to the cases
+ * that ask for it by their names.
  */
 #include "hostile.h"
+
+#define RX 0
+#define TX 1
+#define PCI_BAR0 0x10
+#define BAR_SIZE UINT64_C(0x8000)
 
 #define HEADER 44
 #define OP_REQUEST 1
@@ -146,10 +153,114 @@ static bool requests(struct stage *s)
 	return v_status(s->v) == V_RUNS || wrong("status", v_status(s->v));
 }
 
+/* --- served by the host's kernel --------------------------------------------------------- */
+
+static void wait_ms(struct stage *s, uint64_t ms)
+{
+	uint64_t until = read_time() + s->guest->timebase * ms / 1000;
+
+	while (read_time() < until)
+		;
+}
+
+/* One thing that a split ring must not have. */
+static void spoil(struct stage *s, unsigned int which)
+{
+	struct vring *r = &s->v->ring[which & 1 ? RX : TX];
+
+	switch (which / 2) {
+	case 0:
+		v_offer(r, 0xffff);
+		break;
+	case 1:
+		v_desc(r, 0, (void *)~UINT64_C(0xfff), 4096, which & 1 ? VD_WRITE : 0, 0);
+		v_offer(r, 0);
+		break;
+	case 2:
+		v_desc(r, 0, BLK_DATA(s), 16, VD_NEXT, 0);
+		v_offer(r, 0);
+		break;
+	case 3:
+		r->avail->idx = (uint16_t)(r->avail->idx + 1000);
+		break;
+	default:
+		v_desc(r, 0, (void *)s->guest->serial, 16, VD_INDIRECT | VD_NEXT, 0xffff);
+		v_offer(r, 0);
+		break;
+	}
+}
+
+/* Rings that change or lie while the kernel walks them, and queues stopped under it. */
+static bool kernel_rings(struct stage *s)
+{
+	struct vdev *v = s->v;
+	unsigned int which;
+
+	for (which = 0; which < 10; which++) {
+		if (!up(s, v, 0, 16))
+			return false;
+		v_set_layout(v, TX, 8, 0, ~UINT64_C(0), (uint64_t)s->buf + 1);
+		v_set_ready(v, TX, true);
+		if (!works(s, v))
+			return wrong("a layout was changed under the kernel, round", which);
+		spoil(s, which);
+		v_notify(v, RX);
+		v_notify(v, TX);
+		wait_ms(s, 5);
+		/* MMIO can stop a queue; on PCI this says nothing. */
+		if (which & 1) {
+			v_set_ready(v, TX, false);
+			v_notify(v, TX);
+		}
+		if (!v_reset(v))
+			return wrong("a reset does not end, round", which);
+	}
+	return true;
+}
+
+/* The BAR that holds all of a function's structures. */
+static void move_bar(struct vdev *v, uint64_t to)
+{
+	uint64_t by = to - v->common;
+
+	wr32(v->function + PCI_BAR0, (uint32_t)to);
+	v->common += by;
+	v->notify += by;
+	v->isr += by;
+	v->config += by;
+}
+
+/* Doorbells and interrupts past lkvm, connected and cut again and again. */
+static bool doorbells(struct stage *s)
+{
+	struct vdev *v = s->v;
+	uint64_t home = v->common, away = (s->bus->next_bar + BAR_SIZE - 1) & ~(BAR_SIZE - 1), i;
+	bool good = true;
+
+	for (i = 0; good && i < s->count / 25; i++) {
+		uint64_t old = v->notify;
+
+		if (s->pci) {
+			move_bar(v, i & 1 ? home : away);
+			/* Where it was there is nothing now. */
+			wr16(old, 0);
+			wr16(old + 4, 1);
+		}
+		good = works(s, v) || wrong("a packet is lost, round", i);
+		if (good && i % 4 == 3)
+			good = up(s, v, 0, 16);
+	}
+	if (s->pci)
+		move_bar(v, home);
+	return good;
+}
+
 const struct poke vsock_pokes[] = {
 	{"C11", V_ID_VSOCK, headers},
 	{"C11-split", V_ID_VSOCK, split_header},
 	{"C12", V_ID_VSOCK, credit},
 	{"C12-requests", V_ID_VSOCK, requests},
+	{"C22", V_ID_VSOCK, kernel_rings},
+	{"A17-vhost", V_ID_VSOCK, doorbells},
 	{NULL, 0, NULL},
 };

@@ -331,7 +331,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			wr(&rig, at, take(&in, op & 0x80 ? 4 : 1));
 			break;
 		case 4:
-			bring_up(&rig, op & 0x80 ? take(&in, 5) : take(&in, 1) << 28, op >> 4 & 1);
+			bring_up(&rig, op & 0x80 ? take(&in, 6) : take(&in, 1) << 28, op >> 4 & 1);
 			break;
 		case 5:
 		case 6:

@@ -5,7 +5,7 @@
  * fails; resets with a flush under way, save and load. One input in two has a read-only
  * file.
  *
- * Besides what the sanitizers see: each request is answered once, by 0 or 1, in four
+ * Besides what the sanitizers see: each request is answered once, by 0 or -1, in four
  * bytes or none; nothing is flushed that was not asked for; and a device that was reset
  * flushes.
  */

@@ -283,7 +283,7 @@ START_TEST(bad_words)
 {
 	static const char long_name[] =
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,pty";
-	char long_path[200] = "a,socket=";
+	char long_path[200] = "a,socket=", fd_word[16];
 	struct rig rig;
 
 	start(&rig);
@@ -312,6 +312,13 @@ START_TEST(bad_words)
 	ck_assert_int_lt(BUILD(&rig, "a,path=/dev/null", "b,path=/dev/null", "a,path=/dev/null"),
 			 0);
 	ck_assert_ptr_nonnull(strstr(err.msg, "and a,path=/dev/null: there is a port called a"));
+	/* Two that would write over each other. */
+	ck_assert_int_eq(symlink("file", path("link")), 0);
+	ck_assert_int_lt(BUILD(&rig, words("a,path=", "file"), words("b,path=", "link")), 0);
+	ck_assert_ptr_nonnull(strstr(err.msg, "the port a writes to this file already"));
+	ck_assert_ptr_null(rig.vdev);
+	snprintf(fd_word, sizeof(fd_word), "a,fd=%d", rig.log_fd);
+	ck_refused(&rig, fd_word, "no inherited descriptor");
 	loop_destroy(rig.loop);
 	memory_destroy(&rig.mem);
 	close(rig.log_fd);

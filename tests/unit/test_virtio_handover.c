@@ -151,6 +151,8 @@ START_TEST(served_elsewhere)
 	uint32_t id, len;
 
 	start(&rig);
+	/* What can't be done with a queue that is away is not offered. */
+	ck_assert_uint_eq(drv_features(&rig.drv), FEAT_VERSION_1 | FEAT_INDIRECT | FEAT_EVENT_IDX);
 	drive(&rig);
 	ck_assert_uint_eq(rig.away.goes, 1);
 	ck_assert_uint_eq(rig.away.next, 0);

@@ -637,6 +637,45 @@ START_TEST(receive_offloads)
 }
 END_TEST
 
+/* Where the driver was told an MTU, nothing longer comes, unless it is to be cut. */
+START_TEST(receive_mtu)
+{
+	static const uint8_t tags[] = {0x81, 0, 0, 5, 0x88, 0xa8, 0, 6, 0x81, 0, 0, 7};
+	struct virtio_net_config config = net_rig_config;
+	uint8_t frame[NET_HEADER + 2000] = {0};
+	struct net_rig rig;
+	unsigned int nr;
+
+	config.mtu = 100;
+	net_rig_create(&rig, &config, 1, true);
+	net_rig_go(&rig, BIT(MTU) | BIT(GUEST_CSUM) | BIT(GUEST_TSO4));
+	net_rig_buffers(&rig, 0, 8, 2000);
+	/* No tag, one, two, and a third that is payload. */
+	for (nr = 0; nr <= 3; nr++) {
+		size_t longest = NET_HEADER + NET_FRAME_MIN + 100 + (nr < 2 ? nr : 2) * 4;
+
+		net_rig_make(frame + NET_HEADER, 1900, 0);
+		memcpy(frame + NET_HEADER + 12, tags, nr * 4);
+		net_rig_arrives(&rig, 0, frame, longest + 1);
+		ck_assert_uint_eq(net_rig_received(&rig, 0, bytes, NULL), 0);
+		net_rig_arrives(&rig, 0, frame, longest);
+		ck_assert_uint_eq(net_rig_received(&rig, 0, bytes, NULL), longest);
+	}
+	net_rig_make(frame + NET_HEADER, 1900, 0);
+	frame[0] = NEEDS_CSUM;
+	frame[1] = GSO_TCPV4;
+	net_rig_arrives(&rig, 0, frame, NET_HEADER + 1900);
+	ck_assert_uint_eq(net_rig_received(&rig, 0, bytes, NULL), NET_HEADER + 1900);
+	/* Who was told nothing gets all of it; and what is sent is nobody's to cut. */
+	frame[0] = frame[1] = 0;
+	net_rig_go(&rig, 0);
+	net_rig_buffers(&rig, 0, 1, 2000);
+	net_rig_arrives(&rig, 0, frame, NET_HEADER + 1900);
+	ck_assert_uint_eq(net_rig_received(&rig, 0, bytes, NULL), NET_HEADER + 1900);
+	net_rig_stop(&rig);
+}
+END_TEST
+
 /* The back end is a peer: what it lends may be of any length. */
 START_TEST(receive_lengths)
 {
@@ -1244,6 +1283,7 @@ int main(void)
 	tcase_add_test(t, receive_no_place_for_header);
 	tcase_add_test(t, receive_framing);
 	tcase_add_test(t, receive_offloads);
+	tcase_add_test(t, receive_mtu);
 	tcase_add_test(t, receive_lengths);
 	tcase_add_test(t, receive_passes);
 	tcase_add_test(t, receive_without_driver);

@@ -169,6 +169,24 @@ START_TEST(addresses)
 }
 END_TEST
 
+/* What two devices must not both have, however it is spelled. */
+START_TEST(claims)
+{
+	static const char *const nothing[] = {"",	  "tap",
+					      "none",	  "user,guest_mac=",
+					      "bad,word", "tap,guest_mac=01:00:5e:00:00:01"};
+	char one[VIRTIO_CLAIM_MAX], other[VIRTIO_CLAIM_MAX];
+	size_t i;
+
+	ck_assert(virtio_net_kind.claim("net0", "guest_mac=02:ab:cd:0f:f0:99", one));
+	ck_assert_str_eq(one, "network device with the address 02:ab:cd:0f:f0:99");
+	ck_assert(virtio_net_kind.claim("net1", "tap,guest_mac=02:AB:CD:0f:F0:99", other));
+	ck_assert_str_eq(one, other);
+	for (i = 0; i < ARRAY_SIZE(nothing); i++)
+		ck_assert(!virtio_net_kind.claim("net0", nothing[i], one));
+}
+END_TEST
+
 /* The same for the same VM and device, another for another. */
 START_TEST(made_address)
 {
@@ -290,6 +308,7 @@ int main(void)
 	tcase_add_test(t, modes);
 	tcase_add_test(t, words_of_other_modes);
 	tcase_add_test(t, addresses);
+	tcase_add_test(t, claims);
 	tcase_add_test(t, made_address);
 	tcase_add_test(t, features);
 	tcase_add_test(t, too_many_published);

@@ -266,6 +266,47 @@ START_TEST(nonsense_headers)
 }
 END_TEST
 
+/* C10: behind an address that is fixed nobody else sends, and the kernel, which would not look, is
+ * not asked to serve. */
+START_TEST(fixed_address)
+{
+	struct virtio_net_config config = net_rig_config;
+	struct net_backend backend;
+	struct virtio_device *vdev = NULL;
+	struct virtio_world world;
+	struct error err;
+	uint8_t got[200];
+	int host;
+
+	if (!have_world())
+		return;
+	config.fixed = config.enforce = true;
+	loop = loop_create(NULL);
+	net_rig_prepare(&rig);
+	ck_assert_int_eq(net_tap_open(&one, loop, &rig.log, &backend, &err), 0);
+	net_rig_over(&rig, &config, backend);
+	start_tap();
+	net_rig_go(&rig, PLAIN);
+	host = packet_socket("t0");
+	net_rig_frame(&rig, 100, 1)[NET_MAC + 5] ^= 1;
+	ck_assert(net_rig_send(&rig, 0, NULL, 100));
+	net_rig_frame(&rig, 90, 1);
+	ck_assert(net_rig_send(&rig, 0, NULL, 90));
+	ck_assert_int_eq(recv(host, got, sizeof(got), 0), 90);
+	ck_assert_int_lt(recv(host, got, sizeof(got), MSG_DONTWAIT), 0);
+	close(host);
+	world = (struct virtio_world){
+		.name = "net0", .mem = &rig.mem, .loop = loop, .log = &rig.log, .vm_name = "vm"};
+	ck_assert_int_lt(virtio_net_kind.build(&world,
+					       "tap,tapif=t1,guest_mac=02:00:00:00:00:01,vhost=on",
+					       &vdev, &err),
+			 0);
+	ck_assert_ptr_nonnull(strstr(err.msg, "does not drop frames from other addresses"));
+	ck_assert_ptr_null(vdev);
+	stop();
+}
+END_TEST
+
 /* The guest takes a whole TCP segment of many packets' size, and sends one. */
 START_TEST(offloads)
 {
@@ -687,6 +728,7 @@ int main(void)
 	tcase_add_test(t, both_ways);
 	tcase_add_test(t, no_buffers);
 	tcase_add_test(t, nonsense_headers);
+	tcase_add_test(t, fixed_address);
 	tcase_add_test(t, offloads);
 	tcase_add_test(t, carrier);
 	tcase_add_test(t, host_takes_it_down);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Packed rings: requests in order and out of order round and round the ring, each rule
- * a driver can break, event suppression against a plain model, save and load. The
- * driver here writes slots itself and knows nothing of virtio/.
+ * a driver can break, event suppression against a plain model, save and load, a driver
+ * on a second thread. The driver here writes slots itself and knows nothing of virtio/.
  */
 #include "prng.h"
 #include "unit.h"
@@ -11,6 +11,9 @@
 #include "lkvm/virtio/queue.h"
 
 #include <endian.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define MAX 64
@@ -59,6 +62,15 @@ static void put_slot(struct rig *rig, gpa_t at, gpa_t addr, uint32_t len, uint16
 	__atomic_store_n((uint16_t *)(void *)(p + 14), htole16(flags), __ATOMIC_RELEASE);
 }
 
+/* The driver's place moves on by a slot. */
+static void step(struct rig *rig)
+{
+	if (++rig->next < rig->layout.num)
+		return;
+	rig->next = 0;
+	rig->wrap = !rig->wrap;
+}
+
 /* A chain of @nr buffers of @len bytes; the first flags are written last. */
 static void offer(struct rig *rig, uint16_t id, unsigned int nr, uint32_t len, uint16_t flags)
 {
@@ -73,10 +85,7 @@ static void offer(struct rig *rig, uint16_t id, unsigned int nr, uint32_t len, u
 			first_flags = f;
 		put_slot(rig, AT + 16 * (gpa_t)rig->next, DATA + i * 4096, len, id,
 			 i ? f : f ^ F_AVAIL ^ F_USED);
-		if (++rig->next == rig->layout.num) {
-			rig->next = 0;
-			rig->wrap = !rig->wrap;
-		}
+		step(rig);
 	}
 	__atomic_store_n((uint16_t *)drv_ptr(&rig->mem, first + 14, 2), htole16(first_flags),
 			 __ATOMIC_RELEASE);
@@ -93,6 +102,8 @@ static bool get_used(struct rig *rig, unsigned int slots, uint16_t *id, uint32_t
 		return false;
 	memcpy(len, p + 8, 4);
 	memcpy(id, p + 12, 2);
+	/* WRITE says whether anything was written. */
+	ck_assert_int_eq(flags & DRV_WRITE, *len ? DRV_WRITE : 0);
 	rig->seen += slots;
 	if (rig->seen >= rig->layout.num) {
 		rig->seen -= rig->layout.num;
@@ -115,10 +126,9 @@ static void set_event(struct rig *rig, uint16_t slot, uint16_t flags)
 
 static uint16_t device_event(struct rig *rig, unsigned int field)
 {
-	uint16_t v;
+	const uint16_t *p = drv_ptr(&rig->mem, DEVICE_EVENT + 2 * field, 2);
 
-	memcpy(&v, drv_ptr(&rig->mem, DEVICE_EVENT + 2 * field, 2), 2);
-	return le16toh(v);
+	return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
 }
 
 START_TEST(geometry)
@@ -177,7 +187,7 @@ START_TEST(rounds)
 
 		start(&rig, num, 0);
 		for (round = 0; round < 500; round++) {
-			unsigned int left = num, nr = 0, i;
+			unsigned int left = num, nr = 0, i, k;
 			uint32_t len;
 			uint16_t id;
 
@@ -195,6 +205,8 @@ START_TEST(rounds)
 				ck_assert_uint_eq(held[i]->id, i);
 				ck_assert_uint_eq(held[i]->readable + held[i]->writable,
 						  100 * slots_of[i]);
+				for (k = 0; k < slots_of[i]; k++)
+					ck_assert_uint_eq(held[i]->gpa[k], DATA + 4096 * k);
 			}
 			ck_assert_ptr_null(virtq_pop(&rig.q));
 			ck_assert_uint_eq(rig.q.inflight, nr);
@@ -297,11 +309,11 @@ START_TEST(indirect)
 	uint16_t id;
 
 	start(&rig, 4, VIRTQ_INDIRECT);
-	/* NEXT and the ID mean nothing inside a table. */
+	/* IDs and all flags but WRITE mean nothing inside a table, and that nothing before it. */
 	put_slot(&rig, table, DATA, 10, 0xffff, DRV_NEXT);
-	put_slot(&rig, table + 16, DATA + 4096, 20, 7, 0);
-	put_slot(&rig, table + 32, DATA + 8192, 30, 0, DRV_WRITE);
-	put_slot(&rig, AT, table, 48, 3, F_AVAIL | DRV_INDIRECT);
+	put_slot(&rig, table + 16, DATA + 4096, 20, 7, DRV_INDIRECT | F_USED);
+	put_slot(&rig, table + 32, DATA + 8192, 30, 0, DRV_WRITE | F_AVAIL);
+	put_slot(&rig, AT, table, 48, 3, F_AVAIL | DRV_INDIRECT | DRV_WRITE);
 	req = take(&rig);
 	ck_assert_ptr_nonnull(req);
 	ck_assert_uint_eq(req->readable, 30);
@@ -528,6 +540,219 @@ START_TEST(save_load)
 }
 END_TEST
 
+/* What a driver writes into used slots and events is its own affair: nothing is read back. */
+START_TEST(scribbled_used_slots)
+{
+	struct rig rig;
+	unsigned int i;
+	uint32_t len;
+	uint16_t id;
+
+	start(&rig, 4, VIRTQ_EVENT_IDX);
+	for (i = 0; i < 40; i++) {
+		unsigned int slot = rig.next;
+		bool wrap = rig.wrap;
+
+		offer(&rig, 1, 1, 16, 0);
+		virtq_push(&rig.q, take(&rig));
+		ck_assert(get_used(&rig, 1, &id, &len));
+		ck_assert_uint_eq(id, 1);
+		/* As used in the round before and after, with flags and an ID from nowhere. */
+		put_slot(&rig, AT + 16 * (gpa_t)slot, ~UINT64_C(0), 0xffffffff, 0xffff,
+			 (uint16_t)((wrap ? F_AVAIL | F_USED : 0) | i));
+		memset(drv_ptr(&rig.mem, DEVICE_EVENT, 4), 0xff, 4);
+		ck_assert_ptr_null(take(&rig));
+		ck_assert(!rig.q.broken);
+	}
+	stop(&rig);
+}
+END_TEST
+
+/* --- two threads ------------------------------------------------------------------- */
+
+#define HANDOVERS 2000
+#define PAIRS 3 /* in a ring of seven: every other round one lies across its end */
+
+struct handover {
+	struct rig rig;
+	bool event_idx;
+	uint64_t end; /* give up then: a notification was lost */
+	atomic_bool kick, done;
+};
+
+/* A readable buffer of 4 bytes at @at, a writable one behind; the first slot comes last. */
+static void offer_pair(struct rig *rig, uint16_t id, gpa_t at)
+{
+	gpa_t first = AT + 16 * (gpa_t)rig->next;
+	uint16_t flags = DRV_NEXT | (rig->wrap ? F_AVAIL : F_USED);
+
+	put_slot(rig, first, at, 4, id, flags ^ F_AVAIL ^ F_USED);
+	step(rig);
+	put_slot(rig, AT + 16 * (gpa_t)rig->next, at + 8, 4, id,
+		 DRV_WRITE | (rig->wrap ? F_AVAIL : F_USED));
+	step(rig);
+	__atomic_store_n((uint16_t *)drv_ptr(&rig->mem, first + 14, 2), htole16(flags),
+			 __ATOMIC_RELEASE);
+}
+
+/* Does the device want to hear of the pair that begins at @slot? */
+static bool wants_notification(struct handover *h, unsigned int slot, bool wrap)
+{
+	unsigned int i;
+	uint16_t event;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (device_event(&h->rig, 1) != 2)
+		return !device_event(&h->rig, 1);
+	event = device_event(&h->rig, 0);
+	for (i = 0; i < 2; i++) {
+		if (event == (slot | (wrap ? 0x8000 : 0)))
+			return true;
+		if (++slot == h->rig.layout.num) {
+			slot = 0;
+			wrap = !wrap;
+		}
+	}
+	return false;
+}
+
+/* The driver: keeps the ring full of counted requests and looks at the answers. */
+static void *drive(void *arg)
+{
+	struct handover *h = arg;
+	struct rig *rig = &h->rig;
+	uint32_t sent = 0, seen = 0, len, question, answer;
+	uint16_t id;
+
+	while (seen < HANDOVERS && now_ns() < h->end) {
+		while (sent < HANDOVERS && sent - seen < PAIRS) {
+			gpa_t at = DATA + 64 * (gpa_t)(sent % PAIRS);
+			unsigned int slot = rig->next;
+			bool wrap = rig->wrap;
+
+			memcpy(drv_ptr(&rig->mem, at, 4), &sent, 4);
+			offer_pair(rig, (uint16_t)(sent++ % PAIRS), at);
+			if (wants_notification(h, slot, wrap))
+				atomic_store(&h->kick, true);
+		}
+		if (!get_used(rig, 2, &id, &len)) {
+			sched_yield();
+			continue;
+		}
+		memcpy(&question, drv_ptr(&rig->mem, DATA + 64 * (gpa_t)id, 4), 4);
+		memcpy(&answer, drv_ptr(&rig->mem, DATA + 64 * (gpa_t)id + 8, 4), 4);
+		if (id != seen % PAIRS || question != seen || answer != ~seen || len != 4)
+			break;
+		seen++;
+	}
+	atomic_store(&h->done, true);
+	return (void *)(uintptr_t)seen;
+}
+
+START_TEST(driver_on_another_thread)
+{
+	struct virtq_request *req;
+	struct handover h;
+	pthread_t thread;
+	void *seen;
+
+	memset(&h, 0, sizeof(h));
+	start(&h.rig, 2 * PAIRS + 1, _i ? VIRTQ_EVENT_IDX : 0);
+	h.event_idx = _i;
+	h.end = now_ns() + 60 * NSEC_PER_SEC;
+	/* Empty: it asks for the first notification. */
+	ck_assert_ptr_null(take(&h.rig));
+	ck_assert_int_eq(pthread_create(&thread, NULL, drive, &h), 0);
+	while (!atomic_load(&h.done)) {
+		if (!atomic_exchange(&h.kick, false) && !virtq_more(&h.rig.q)) {
+			sched_yield();
+			continue;
+		}
+		virtq_begin(&h.rig.q);
+		while ((req = virtq_pop(&h.rig.q))) {
+			struct virtq_cursor r = virtq_reader(req), w = virtq_writer(req);
+			uint32_t v;
+
+			v = virtq_read(&r, &v, 4) == 4 ? ~v : 0;
+			virtq_write(&w, &v, 4);
+			virtq_push(&h.rig.q, req);
+		}
+		virtq_should_signal(&h.rig.q);
+	}
+	pthread_join(thread, &seen);
+	ck_assert_uint_eq((uintptr_t)seen, HANDOVERS);
+	ck_assert(!h.rig.q.broken);
+	stop(&h.rig);
+}
+END_TEST
+
+/* A hart that rewrites slots and a table while they are looked at. */
+static void *scribble(void *arg)
+{
+	struct handover *h = arg;
+	struct prng p = {42};
+
+	while (!atomic_load(&h->done)) {
+		unsigned int i = prng_below(&p, h->rig.layout.num);
+		bool table = prng_below(&p, 4) == 0;
+		gpa_t addr =
+			prng_below(&p, 3) ? DRV_RAM + DRV_BANK - 32 + prng_below(&p, 64) : DATA;
+		uint16_t flags = (uint16_t)(prng_below(&p, 8) | (prng_below(&p, 2) ? F_AVAIL : 0) |
+					    (prng_below(&p, 2) ? F_USED : 0));
+
+		/* In a packed slot the ID comes before the flags. */
+		drv_desc_at(&h->rig.mem, table ? DATA : AT, i, addr, 16 * prng_below(&p, 4),
+			    (uint16_t)prng_below(&p, h->rig.layout.num + 1), flags);
+	}
+	return NULL;
+}
+
+START_TEST(slots_change_under_us)
+{
+	uint64_t end = now_ns() + 100 * NSEC_PER_SEC;
+	unsigned int taken = 0, wrong = 0;
+	struct virtq_request *req;
+	struct handover h;
+	pthread_t thread;
+
+	memset(&h, 0, sizeof(h));
+	start(&h.rig, 5, VIRTQ_INDIRECT | VIRTQ_EVENT_IDX);
+	ck_assert_int_eq(pthread_create(&thread, NULL, scribble, &h), 0);
+	while (taken < 200 && now_ns() < end) {
+		virtq_begin(&h.rig.q);
+		req = virtq_pop(&h.rig.q);
+		if (req) {
+			unsigned int i;
+			uint64_t sum = 0;
+
+			taken++;
+			wrong += req->slots > h.rig.layout.num || req->id >= h.rig.layout.num;
+			for (i = 0; i < req->nr_readable + req->nr_writable; i++) {
+				/* Each lies in one bank, whatever the slot says now. */
+				wrong += !memory_find(&h.rig.mem, req->gpa[i], req->iov[i].iov_len);
+				sum += req->iov[i].iov_len;
+			}
+			wrong += sum != (uint64_t)req->readable + req->writable;
+			virtq_push(&h.rig.q, req);
+		}
+		if (h.rig.q.broken) {
+			virtq_disable(&h.rig.q);
+			wrong += virtq_enable(&h.rig.q, &h.rig.layout,
+					      VIRTQ_PACKED | VIRTQ_INDIRECT | VIRTQ_EVENT_IDX,
+					      NULL) != 0;
+		}
+		if (!req)
+			sched_yield();
+	}
+	atomic_store(&h.done, true);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_eq(taken, 200);
+	virtq_disable(&h.rig.q);
+	stop(&h.rig);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("virtio-packed");
@@ -542,6 +767,10 @@ int main(void)
 	tcase_add_test(tc, bounded_pass);
 	tcase_add_test(tc, put_back);
 	tcase_add_test(tc, save_load);
+	tcase_add_test(tc, scribbled_used_slots);
+	tcase_add_loop_test(tc, driver_on_another_thread, 0, 2);
+	tcase_add_test(tc, slots_change_under_us);
+	tcase_set_timeout(tc, 120);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -19,14 +19,14 @@
  * struct stream - a host program, as the test plays it
  * @in: bytes for the guest; @in_len of them, @in_pos read
  * @eof: no more come; @broken: reading and writing fail by this
- * @out: bytes from the guest; @room: how many more it takes
+ * @out: bytes from the guest, in memory for @out_room; @room: how many more it takes
  */
 struct stream {
 	struct rig *rig;
 	struct vsock_conn *conn;
 	uint32_t port, accepted;
 	uint8_t in[STREAM_ROOM], *out;
-	size_t in_len, in_pos, out_len, room;
+	size_t in_len, in_pos, out_len, out_room, room;
 	bool open, eof, want_send, shut_rd, shut_wr;
 	int broken;
 };
@@ -123,7 +123,10 @@ static long h_send(void *stream, const struct iovec *iov, unsigned int nr)
 		return -EAGAIN;
 	if (s->rig->most)
 		n = min_u64(n, s->rig->most);
-	s->out = realloc(s->out, s->out_len + n);
+	if (s->out_len + n > s->out_room) {
+		s->out_room = 2 * (s->out_len + n);
+		s->out = realloc(s->out, s->out_room);
+	}
 	for (; done < n; iov++) {
 		part = min_u64(n - done, iov->iov_len);
 		memcpy(s->out + s->out_len + done, iov->iov_base, part);

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtio devices that were asked for, looked at together before the first is built:
+ * their names, and whether two of them want what a VM has but once.
+ *
+ * The words are all there is to look at. Each kind says what its words claim: a share its
+ * mount tag, whether 9p or virtio-fs serves it (for --share that depends on the host, and
+ * the same command line should do everywhere), a socket device its being the only one.
+ *
+ * No state; before the guest runs. Nothing is saved: the words are.
+ */
+#include "lkvm/virtio/kind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void virtio_asked_name(const struct virtio_request *asked, size_t index, char name[VIRTIO_NAME_MAX])
+{
+	const char *prefix = asked[index].kind->prefix;
+	unsigned int nth = 0;
+	size_t i;
+
+	for (i = 0; i < index; i++)
+		if (!strcmp(asked[i].kind->prefix, prefix))
+			nth++;
+	snprintf(name, VIRTIO_NAME_MAX, "%s%u", prefix, nth);
+}
+
+static bool claims(const struct virtio_request *asked, size_t index, char what[VIRTIO_CLAIM_MAX])
+{
+	const struct virtio_request *r = &asked[index];
+	char name[VIRTIO_NAME_MAX];
+
+	if (!r->kind->claim)
+		return false;
+	virtio_asked_name(asked, index, name);
+	return r->kind->claim(name, r->text, what);
+}
+
+int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct error *err)
+{
+	char mine[VIRTIO_CLAIM_MAX], other[VIRTIO_CLAIM_MAX];
+	size_t i, j;
+
+	for (i = 0; i < nr; i++) {
+		if (!claims(asked, i, mine))
+			continue;
+		for (j = 0; j < i; j++)
+			if (claims(asked, j, other) && !strcmp(mine, other))
+				return fail(err, "--%s %s and --%s %s: a VM has only one %s",
+					    asked[j].kind->option, asked[j].text,
+					    asked[i].kind->option, asked[i].text, mine);
+	}
+	return 0;
+}
