@@ -51,6 +51,14 @@ static void sys_unmap(void *opaque, void *addr, size_t size)
 	munmap(addr, size);
 }
 
+static long sys_read(void *opaque, int fd, void *buf, size_t len, uint64_t offset)
+{
+	long n = pread_all(fd, buf, len, offset);
+
+	(void)opaque;
+	return n < 0 ? -errno : n;
+}
+
 static void sys_close(void *opaque, int fd)
 {
 	(void)opaque;
@@ -62,6 +70,7 @@ const struct kvm_sys_ops kvm_sys_linux = {
 	.ioctl = sys_ioctl,
 	.map = sys_map,
 	.unmap = sys_unmap,
+	.read = sys_read,
 	.close = sys_close,
 };
 
@@ -151,6 +160,14 @@ void kvm_vm_destroy(struct kvm *kvm)
 int kvm_fd_ioctl(const struct kvm *kvm, int fd, unsigned long request, unsigned long arg)
 {
 	return do_ioctl(kvm, fd, request, arg);
+}
+
+long kvm_fd_read(const struct kvm *kvm, int fd, void *buf, size_t len, uint64_t offset)
+{
+	/* A scripted host may have nothing to read. */
+	if (!kvm->sys.ops->read)
+		return -ENOTTY;
+	return kvm->sys.ops->read(kvm->sys.opaque, fd, buf, len, offset);
 }
 
 int kvm_vm_ioctl(const struct kvm *kvm, unsigned long request, unsigned long arg)

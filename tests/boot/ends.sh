@@ -60,10 +60,10 @@ status_is 137
 note "lkvm stop"
 start -k "$FILES/tiny-idle" --name stopped
 await 20 '^tiny: 1 harts'
-"$LKVM" stop stopped >answer
+"$LKVM" stop --kill stopped >answer
 finish 10
 status_is 0
-[ "$(cat answer)" = stopping ] || fail "stop said: $(cat answer)"
+[ "$(cat answer)" = 'stopped at once' ] || fail "stop said: $(cat answer)"
 if "$LKVM" stop stopped 2>answer; then
 	fail "a VM was stopped that is not there"
 fi

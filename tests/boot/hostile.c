@@ -5,12 +5,17 @@
  *
  * usage: hostile-run LKVM IMAGE BUS [NAME...]		in a directory of its own
  *
+ * The variable HOSTILE_COUNT says how often storms poke (1000), and what takes longer by
+ * it gets more time.
+ *
  * Theory of operation: the guest itself says whether its devices answered as they
  * must, and stops at three places until a line comes: before the poke, after it, and
  * when the poked device works again. What this program sees at these places must
  * agree: the process lives, has no more descriptors and threads than before, about as
  * much memory beyond the guest's, used less than a second of CPU time for itself, said
- * little, and left the files as long as they were and the read-only one as it was.
+ * little, and left the files as long as they were and the read-only one as it was. At
+ * the network card's other end only frames from its own address come out; in case C7
+ * this end sends all it can until the guest says "poked".
  *
  * An emulated host runs lkvm's own code some twenty times slower than the machine
  * under it, so its second is longer: CPU_LIMIT counts that in, and the largest figure
@@ -37,6 +42,8 @@
 
 #define RAM_MIB 32
 #define DISK_SIZE (1024 * 1024)
+#define PMEM_SIZE (2 * 1024 * 1024)
+#define COUNT 1000
 #define CASE_SECONDS 40
 #define CPU_LIMIT 8.0
 #define MEMORY_SLACK_KIB 2048
@@ -45,11 +52,16 @@
 #define ERR_LIMIT 8192
 #define MAX_CASES 128
 
+/* What the network card is told to be. */
+#define MAC "02:15:15:15:15:15"
+#define MAC_BYTES "\x02\x15\x15\x15\x15\x15"
+
 #define ID_NET 1
 #define ID_CONSOLE 3
 #define ID_BALLOON 5
 #define ID_9P 9
 #define ID_VSOCK 19
+#define ID_PMEM 27
 
 struct sample {
 	int fds, threads;
@@ -59,9 +71,12 @@ struct sample {
 
 struct run {
 	const char *lkvm, *image, *bus;
+	unsigned long count; /* of a storm's pokes */
 	pid_t pid;
 	int in, out, err, net;
-	char line[512]; /* of output, not yet complete */
+	bool flood;
+	unsigned long foreign; /* frames from an address that is not the card's */
+	char line[512];	       /* of output, not yet complete */
 	size_t len;
 	size_t out_bytes, err_bytes;
 	char said[2048]; /* end of what lkvm said */
@@ -96,11 +111,12 @@ static int count_entries(pid_t pid, const char *what)
 	return nr;
 }
 
-/* Resident in all mappings but guest RAM. */
+/* Resident in all mappings but those that the guest fills: its RAM and images. */
 static long resident_kib(pid_t pid)
 {
 	long size = 0, rss, sum = 0;
-	char path[64], line[256];
+	char path[64], line[256], perms[8];
+	bool image = false;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
@@ -108,8 +124,10 @@ static long resident_kib(pid_t pid)
 	if (!f)
 		return -1;
 	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*x-%*x %7[rwxps-]", perms) == 1)
+			image = strstr(line, ".img") != NULL;
 		sscanf(line, "Size: %ld", &size);
-		if (sscanf(line, "Rss: %ld", &rss) == 1 && size != RAM_MIB * 1024L)
+		if (sscanf(line, "Rss: %ld", &rss) == 1 && size != RAM_MIB * 1024L && !image)
 			sum += rss;
 	}
 	fclose(f);
@@ -148,6 +166,19 @@ static double cpu_seconds(pid_t pid)
 	return (double)(user + sys - guest) / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* A thread of the kernel's that served a device may need a moment to end. */
+static void settle(struct run *r, const struct sample *before)
+{
+	int tries;
+
+	for (tries = 0; tries < 100; tries++) {
+		if (count_entries(r->pid, "fd") <= before->fds &&
+		    count_entries(r->pid, "task") <= before->threads)
+			return;
+		usleep(20000);
+	}
+}
+
 static struct sample look(struct run *r)
 {
 	return (struct sample){
@@ -162,13 +193,14 @@ static struct sample look(struct run *r)
 
 static void exec_lkvm(struct run *r, const char *name, int id)
 {
-	char params[128], ram[16], net[32];
+	char params[128], ram[16], net[64];
+	bool vhost = !strcmp(name, "C22") || !strcmp(name, "A17-vhost");
 	const char *argv[40];
 	int n = 0;
 
-	snprintf(params, sizeof(params), "poke=%s bus=%s", name, r->bus);
+	snprintf(params, sizeof(params), "poke=%s bus=%s count=%lu", name, r->bus, r->count);
 	snprintf(ram, sizeof(ram), "%d", RAM_MIB);
-	snprintf(net, sizeof(net), "mode=fd,fd=%d", r->net);
+	snprintf(net, sizeof(net), "mode=fd,fd=%d,guest_mac=" MAC, r->net);
 	argv[n++] = "lkvm";
 	argv[n++] = "run";
 	argv[n++] = "-k";
@@ -195,7 +227,8 @@ static void exec_lkvm(struct run *r, const char *name, int id)
 		break;
 	case ID_CONSOLE:
 		argv[n++] = "--console-port";
-		argv[n++] = "port,path=port.out";
+		/* Nobody reads a pty. */
+		argv[n++] = strcmp(name, "C13-blocked") ? "port,path=port.out" : "port,pty";
 		break;
 	case ID_BALLOON:
 		argv[n++] = "--balloon";
@@ -208,7 +241,13 @@ static void exec_lkvm(struct run *r, const char *name, int id)
 		break;
 	case ID_VSOCK:
 		argv[n++] = "--vsock";
-		argv[n++] = "3,uds=vsock.sock";
+		argv[n++] = vhost ? "7741,vhost=on" : "3,uds=vsock.sock";
+		break;
+	case ID_PMEM:
+		argv[n++] = "--pmem";
+		argv[n++] = "pmem.img";
+		argv[n++] = "--pmem";
+		argv[n++] = "pmem-ro.img,ro";
 		break;
 	}
 	argv[n] = NULL;
@@ -227,6 +266,8 @@ static int start(struct run *r, const char *name, int id)
 	r->net = net[0];
 	r->len = r->out_bytes = r->err_bytes = 0;
 	r->said[0] = r->wrong[0] = '\0';
+	r->flood = false;
+	r->foreign = 0;
 	r->pid = fork();
 	if (!r->pid) {
 		dup2(in[0], 0);
@@ -247,12 +288,23 @@ static int start(struct run *r, const char *name, int id)
 	return r->pid < 0 ? -1 : 0;
 }
 
-static void drain_net(struct run *r)
+/* The cable's other end. */
+static void serve_net(struct run *r)
 {
+	static const size_t sizes[] = {60, 1514, 64, 590, 20, 65000};
 	char frame[65536];
+	size_t i;
+	ssize_t n;
 
-	while (recv(r->net, frame, sizeof(frame), MSG_DONTWAIT) > 0)
-		;
+	while ((n = recv(r->net, frame, sizeof(frame), MSG_DONTWAIT)) > 0)
+		r->foreign += n < 12 || memcmp(frame + 6, MAC_BYTES, 6) != 0;
+	if (!r->flood)
+		return;
+	memset(frame, 0, sizeof(frame));
+	memset(frame, 0xff, 6);
+	for (i = 0; i < 256; i++)
+		if (send(r->net, frame, sizes[i % 6], MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			break;
 }
 
 static void take_err(struct run *r)
@@ -307,13 +359,13 @@ static int await(struct run *r, const char *want, double until, FILE *lines)
 			}
 		}
 		take_err(r);
-		drain_net(r);
+		serve_net(r);
 		if (!n)
 			return 0;
 		if (left <= 0)
 			return -1;
 		/* A look at the network card's other end from time to time. */
-		poll(fds, 2, left > 0.05 ? 50 : (int)(left * 1000) + 1);
+		poll(fds, 2, r->flood ? 1 : left > 0.05 ? 50 : (int)(left * 1000) + 1);
 	}
 }
 
@@ -377,6 +429,14 @@ static bool files_good(char *why, size_t len)
 		snprintf(why, len, "the read-only disk changed");
 		return false;
 	}
+	if (stat("pmem.img", &st) || st.st_size != PMEM_SIZE) {
+		snprintf(why, len, "the persistent memory's file changed its size");
+		return false;
+	}
+	if (!is_filled("pmem-ro.img", PMEM_SIZE, 'p')) {
+		snprintf(why, len, "the read-only persistent memory changed");
+		return false;
+	}
 	if (!is_filled("secret", 4096, 's')) {
 		snprintf(why, len, "the file outside the share changed");
 		return false;
@@ -386,8 +446,8 @@ static bool files_good(char *why, size_t len)
 
 /* --- cases ------------------------------------------------------------------------------ */
 
-static bool compare(const struct sample *a, const struct sample *poked, const struct sample *b,
-		    char *why, size_t len)
+static bool compare(const struct run *r, const struct sample *a, const struct sample *poked,
+		    const struct sample *b, char *why, size_t len)
 {
 	if (b->fds > a->fds)
 		snprintf(why, len, "%d descriptors before, %d after", a->fds, b->fds);
@@ -395,7 +455,7 @@ static bool compare(const struct sample *a, const struct sample *poked, const st
 		snprintf(why, len, "%d threads before, %d after", a->threads, b->threads);
 	else if (b->kib > a->kib + MEMORY_SLACK_KIB)
 		snprintf(why, len, "%ld KiB before, %ld after", a->kib, b->kib);
-	else if (poked->cpu - a->cpu > CPU_LIMIT)
+	else if (poked->cpu - a->cpu > CPU_LIMIT * (double)r->count / COUNT)
 		snprintf(why, len, "%.2f s of CPU", poked->cpu - a->cpu);
 	else
 		return true;
@@ -410,6 +470,8 @@ static bool ended_well(struct run *r, const char *name, int status, char *why, s
 		snprintf(why, len, "%s", r->wrong);
 	else if (!WIFEXITED(status) || WEXITSTATUS(status))
 		snprintf(why, len, "lkvm ended with status 0x%x", (unsigned int)status);
+	else if (r->foreign)
+		snprintf(why, len, "%lu frames from another address", r->foreign);
 	else if (r->out_bytes > limit || r->err_bytes > ERR_LIMIT)
 		snprintf(why, len, "%zu bytes of output, %zu of messages", r->out_bytes,
 			 r->err_bytes);
@@ -421,7 +483,7 @@ static bool ended_well(struct run *r, const char *name, int status, char *why, s
 static bool play(struct run *r, const char *name, int id, double *cpu, char *why, size_t len)
 {
 	static const char *const stops[] = {"hostile: ready", "hostile: poked", "hostile: after"};
-	double until = now() + CASE_SECONDS;
+	double until = now() + CASE_SECONDS * (double)r->count / COUNT;
 	struct sample at[3];
 	bool good = true;
 	int i, got, status;
@@ -442,7 +504,10 @@ static bool play(struct run *r, const char *name, int id, double *cpu, char *why
 			good = false;
 			break;
 		}
+		if (i == 2)
+			settle(r, &at[0]);
 		at[i] = look(r);
+		r->flood = !i && !strcmp(name, "C7");
 		good = write(r->in, "\n", 1) == 1;
 	}
 	/* In a while: what a stuck process says is worth more than when it ends. */
@@ -450,7 +515,8 @@ static bool play(struct run *r, const char *name, int id, double *cpu, char *why
 	if (!good)
 		return false;
 	*cpu = at[1].cpu - at[0].cpu;
-	return compare(&at[0], &at[1], &at[2], why, len) && ended_well(r, name, status, why, len);
+	return compare(r, &at[0], &at[1], &at[2], why, len) &&
+	       ended_well(r, name, status, why, len);
 }
 
 struct listed {
@@ -501,9 +567,12 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	r = (struct run){.lkvm = argv[1], .image = argv[2], .bus = argv[3]};
+	r = (struct run){.lkvm = argv[1], .image = argv[2], .bus = argv[3], .count = COUNT};
+	if (getenv("HOSTILE_COUNT"))
+		r.count = strtoul(getenv("HOSTILE_COUNT"), NULL, 10);
 	mkdir("share", 0700);
 	if (fill_file("disk.img", DISK_SIZE, 0) || fill_file("ro.img", DISK_SIZE, 'r') ||
+	    fill_file("pmem.img", PMEM_SIZE, 0) || fill_file("pmem-ro.img", PMEM_SIZE, 'p') ||
 	    fill_file("secret", 4096, 's') || fill_file("share/inside", 4096, 'i')) {
 		fprintf(stderr, "hostile-run: cannot make the files: %s\n", strerror(errno));
 		return 2;

@@ -9,7 +9,8 @@
 #
 #	guest SECONDS OPTIONS...	to its end, stdin at end of file: STATUS, ./out, ./err
 #	start OPTIONS...		in the background, its console two pipes: PID; then `say`
-#					a line, `await` a line, `ask` its shell, `finish`
+#					a line, `await` a line, `ask` its shell, `finish`; VERB
+#					is the command, where that is not run
 #
 # ./out is all that the guest's console said, ./err all that lkvm did. A scenario fails by `fail`,
 # by `set -e` or by its time limit; what it left running is killed and what its guests said last is
@@ -79,7 +80,7 @@ silent() { ! grep -vxE 'Terminated *' err || fail "lkvm said: $(cat err)"; }
 
 # start OPTIONS...
 start() {
-	echo "+ lkvm run $* (in the background)"
+	echo "+ lkvm ${VERB-run} $* (in the background)"
 	rm -f in.pipe out.pipe status pid
 	mkfifo in.pipe out.pipe
 	: >out
@@ -88,7 +89,7 @@ start() {
 	READER=$!
 	{
 		# shellcheck disable=SC2016	# for the inner shell
-		sh -c 'echo $$ >pid; exec "$@"' sh "$LKVM" run "$@" <in.pipe >out.pipe 2>err &&
+		sh -c 'echo $$ >pid; exec "$@"' sh "$LKVM" "${VERB-run}" "$@" <in.pipe >out.pipe 2>err &&
 			echo 0 >status.new || echo $? >status.new
 		mv status.new status
 	} &
