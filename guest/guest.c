@@ -305,6 +305,7 @@ struct fdt_node {
 	const unsigned char *ranges, *map;
 	uint32_t ranges_len, map_len;
 	uint32_t irq, nr_ids;
+	bool disabled;
 };
 
 static void take_device_property(struct fdt_node *node, const char *name,
@@ -323,6 +324,8 @@ static void take_device_property(struct fdt_node *node, const char *name,
 		node->map_len = len;
 	} else if (same(name, "interrupts") && len >= 4) {
 		node->irq = be32(value);
+	} else if (same(name, "status") && len && !value[len - 1]) {
+		node->disabled = same((const char *)value, "disabled");
 	} else if (same(name, "riscv,num-ids") && len == 4) {
 		node->nr_ids = be32(value);
 	}
@@ -365,6 +368,8 @@ static void take_pci(struct guest *guest, const struct fdt_node *node)
 
 static void take_device(struct guest *guest, const struct fdt_node *node)
 {
+	if (node->disabled)
+		return;
 	if (is_a(node, "riscv"))
 		guest->nr_harts++;
 	if (is_a(node, "virtio,mmio") && guest->nr_virtio < GUEST_MAX_VIRTIO) {

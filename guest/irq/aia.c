@@ -92,9 +92,10 @@ uint32_t aia_identity(uint32_t source)
 
 static void aia_route(struct bench *b, uint32_t source, uint64_t hart)
 {
-	set_target(b, source, hart);
+	/* The mode first: an inactive source has no target (section 4.5.16), but in KVM. */
 	if (rd32(reg(b, SOURCECFG(source))) != SM_LEVEL_HIGH)
 		set_mode(b, source, SM_LEVEL_HIGH);
+	set_target(b, source, hart);
 	aia_unmask(b, source);
 }
 

@@ -57,8 +57,8 @@ static struct wire *prepare(struct bench *b, size_t index, uint64_t h, uint32_t 
 	aia_mask(b, w->source);
 	b->by_id[w->id] = NULL;
 	set_mode(b, w->source, SM_INACTIVE);
-	set_target(b, w->source, h);
 	set_mode(b, w->source, mode);
+	set_target(b, w->source, h);
 	wr32(reg(b, CLRIPNUM), w->source);
 	forget(b);
 	return w;

@@ -15,8 +15,7 @@
 . "$FILES/lib.sh"
 
 # A host that maps guest memory by 4 KiB only (Linux 6.12) has 256 faults for each MiB touched.
-MIB=48
-! long || MIB=100
+MIB=100
 
 rss_mib() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$PID/status"; }
 

@@ -49,7 +49,7 @@ has() { case $1 in *"$2"*) ;; *) fail "it said '$1', in which there is no '$2'" 
 
 WORDS="quiet lkvm.modules=virtio lkvm.run=shell"
 # red has somebody who listens to its power button, green has nobody, blue has no button.
-vm red -m 128 -c 2 --power-button --balloon -p "$WORDS"
+vm red -m 256 -c 2 --power-button --balloon -p "$WORDS"
 vm green -m 128 --power-button -p "$WORDS"
 vm blue -m 128 -p "$WORDS"
 exec 5>red.in 6>green.in 7>blue.in
@@ -66,10 +66,10 @@ note "list, info"
 "$LKVM" list >list.out
 cat list.out
 [ "$(awk 'NR > 1 { print $1 ":" $2 ":" $4 ":" $5 }' list.out | tr "\n" " ")" = \
-	"blue:running:1:128M green:running:1:128M red:running:2:128M " ] || fail "list"
+	"blue:running:1:128M green:running:1:128M red:running:2:256M " ] || fail "list"
 json=$("$LKVM" list --json)
 has "$json" '{"name":"green","pid":'
-has "$("$LKVM" info -n red --json)" '"state":"running","restarts":0,"vcpus":2,"memory":134217728'
+has "$("$LKVM" info -n red --json)" '"state":"running","restarts":0,"vcpus":2,"memory":268435456'
 has "$("$LKVM" info blue)" 'state: running'
 "$LKVM" events -a >events.out 2>events.err &
 EVENTS=$!
@@ -102,7 +102,7 @@ wait $! || fail "pause"
 "$LKVM" resume green >b4
 full() { "$LKVM" balloon red | grep -q 'target 32M, actual 32M'; }
 until_true 60 "the balloon does not fill" full
-has "$("$LKVM" balloon red --json)" '"target":33554432,"actual":33554432,"memory":134217728'
+has "$("$LKVM" balloon red --json)" '"target":33554432,"actual":33554432,"memory":268435456'
 twice() { [ "$(grep -ac '^Hello from the guest' blue.out)" = 2 ]; }
 until_true 120 "blue does not start again" twice
 has "$("$LKVM" info blue)" 'restarts: 1'

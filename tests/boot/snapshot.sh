@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# hosts: sv57 aia-guests
+# hosts: sv57 aia
 # files: own
 # time: 240
 # long: 600
+# long-hosts: sv57 aia aia-guests
 #
 # A Linux guest is saved while it counts, and goes on; is saved again and ended; and comes back from
 # the file with its processes, their floating point, its files and its clock, as if nothing had been.

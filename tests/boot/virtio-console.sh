@@ -85,7 +85,7 @@ slow_reader() {
 	before=$(written) now_was=
 	from_here
 	say 'yes 0123456789abcde | head -n 10000; echo =flo''od='
-	wait_for 20 "the pipe does not fill" full
+	wait_for 60 "the pipe does not fill" full
 	"$LKVM" info "guest-$PID" | grep -q '^state: running$' || fail "lkvm does not answer"
 	kill -CONT "$READER"
 	await 60 '^=flood='

@@ -5,7 +5,7 @@
  * All interrupts whose line in /proc/interrupts names a virtio device take part, as far as
  * the kernel lets them be moved (a driver may have spread its own over the CPUs). Those
  * that come often at the start, and so did to the end, must come again after each of their
- * moves, and on the CPU they were moved to: one that does not within 20 seconds is stuck.
+ * moves, and on the CPU they were moved to: one that does not within a minute is stuck.
  * Each REPLUGS takes one of CPUs 1 and up off line, MOVES in between, and brings it back.
  *
  * What the guest is busy with is somebody else's: who starts the load says so, and looks
@@ -22,7 +22,7 @@
 
 #define MAX_CPUS 16
 #define MAX_IRQS 64
-#define PATIENCE 20.0
+#define PATIENCE 60.0
 
 struct irq {
 	unsigned int number;
@@ -200,7 +200,7 @@ static unsigned int choose_busy(void)
 	nap(3000);
 	look();
 	for (i = 0; i < nr_irqs; i++) {
-		irqs[i].busy = total(&irqs[i]) - before[i] >= 60;
+		irqs[i].busy = total(&irqs[i]) - before[i] >= 15;
 		n += irqs[i].busy;
 	}
 	return n;
@@ -238,7 +238,7 @@ static void plug(unsigned int cpu, int on)
 
 int main(int argc, char **argv)
 {
-	unsigned int moves, replugs, done = 0, turn = 0, i, cpu;
+	unsigned int moves, replugs, done = 0, turn = 0, i, cpu, tries = 20;
 	double begun;
 
 	if (argc != 3) {
@@ -250,7 +250,10 @@ int main(int argc, char **argv)
 	nr_cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	if (nr_cpus > MAX_CPUS)
 		nr_cpus = MAX_CPUS;
-	if (!choose_busy()) {
+	/* The load may be slow to begin. */
+	while (!choose_busy()) {
+		if (tries--)
+			continue;
 		printf("irqmove: no interrupt is busy\n");
 		return 1;
 	}
