@@ -50,7 +50,8 @@
 /* Lines of the console that are shown. */
 #define TAIL_LINES 40
 
-extern const char guest_init[], guest_init_end[];
+extern const char guest_init[];
+extern const uint64_t guest_init_size;
 
 enum { PORT_IN, PORT_OUT, PORT_ERR, PORT_STATUS, NR_PORTS };
 
@@ -199,7 +200,7 @@ static int say_shares(struct command_run *c, struct vm_config *vm, FILE *plan, s
 
 		if (!is_p9 && strcmp(request->kind->option, "share") != 0)
 			continue;
-		if (find_share(c, request, nr++, &path, &tag, &ro, err))
+		if (find_share(c, request, nr++, &path, &tag, &ro, err) || !path || !tag)
 			return -1;
 		say(plan, "share", is_p9 ? "9p" : "any");
 		say(plan, tag, path);
@@ -417,8 +418,7 @@ static void add_fixed(struct cpio *cpio)
 	cpio_add(cpio, "dev/console", S_IFCHR | 0600, makedev(5, 1), NULL, 0);
 	cpio_add(cpio, "lkvm", S_IFDIR | 0755, 0, NULL, 0);
 	cpio_add(cpio, "lkvm/modules", S_IFDIR | 0755, 0, NULL, 0);
-	cpio_add(cpio, "init", S_IFREG | 0755, 0, guest_init,
-		 (size_t)(guest_init_end - guest_init));
+	cpio_add(cpio, "init", S_IFREG | 0755, 0, guest_init, (size_t)guest_init_size);
 }
 
 static int make_archive(struct command_run *c, struct vm_config *vm, bool tty, bool tty_err,
@@ -476,7 +476,7 @@ int command_prepare(struct command_run *c, struct vm_config *vm, int argc, char 
 	bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	bool tty_err = tty && isatty(STDERR_FILENO);
 
-	if (!(guest_init_end - guest_init))
+	if (!guest_init_size)
 		return fail(err, "this lkvm was built without the guest's init: no compiler for "
 				 "RISC-V was there");
 	if (vm->firmware)

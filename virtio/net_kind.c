@@ -566,7 +566,7 @@ static bool shares_memory(const char *text)
 static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
 {
 	struct parsed p;
-	uint8_t mac[NET_MAC];
+	uint8_t mac[NET_MAC] = {0};
 	bool given = !parse(text, &p, NULL) && p.w.mode != MODE_NONE && p.w.guest_mac &&
 		     !parse_mac(p.w.guest_mac, mac, NULL);
 

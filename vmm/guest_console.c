@@ -112,6 +112,8 @@ size_t guest_console_tail(struct guest_console *con, char *buf)
 	uint64_t at, n;
 	size_t len = 0;
 
+	if (!con)
+		return 0;
 	pthread_mutex_lock(&con->lock);
 	n = min_u64(con->written, sizeof(con->tail));
 	for (at = con->written - n; at < con->written; at++)

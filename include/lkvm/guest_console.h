@@ -61,6 +61,7 @@ bool guest_console_panicked(struct guest_console *con);
 
 /**
  * guest_console_tail() - what the guest said last (any thread)
+ * @con: NULL: there was no console yet
  * @buf: GUEST_CONSOLE_TAIL bytes
  *
  * Return: how many there are.

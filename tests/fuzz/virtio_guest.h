@@ -36,7 +36,9 @@ struct input {
  * struct guest - the machine around one device
  * @next: the next descriptor of each queue
  * @seen: used entries that were looked at
- * @spoilt: rings were written at random: what is in them means nothing
+ * @spoilt: rings were written at random, or descriptors of requests under way were: what is
+ *          in them means nothing
+ * @held, @pieces: descriptors of requests under way, in all and by head
  */
 struct guest {
 	struct guest_memory mem;
@@ -47,6 +49,7 @@ struct guest {
 	bool level, spoilt, again;
 	unsigned int nr;
 	uint16_t next[MAX_QUEUES], seen[MAX_QUEUES];
+	unsigned int held[MAX_QUEUES], pieces[MAX_QUEUES][NUM];
 };
 
 static inline uint64_t take(struct input *in, unsigned int bytes)
@@ -134,6 +137,8 @@ static inline void guest_go(struct guest *g, uint64_t features)
 	memset(ram(g, RAM, 0x4000), 0, 0x4000);
 	memset(g->next, 0, sizeof(g->next));
 	memset(g->seen, 0, sizeof(g->seen));
+	memset(g->held, 0, sizeof(g->held));
+	memset(g->pieces, 0, sizeof(g->pieces));
 	g->spoilt = false;
 	wr(g, 0x70, 3);
 	wr(g, 0x24, 0);
@@ -190,6 +195,10 @@ static inline bool guest_used(struct guest *g, unsigned int q, uint32_t *id, uin
 	memcpy(id, ram(g, USED(q) + 4 + 8 * (g->seen[q] % NUM), 4), 4);
 	memcpy(len, ram(g, USED(q) + 8 + 8 * (g->seen[q] % NUM), 4), 4);
 	g->seen[q]++;
+	if (*id < NUM) {
+		g->held[q] -= g->pieces[q][*id];
+		g->pieces[q][*id] = 0;
+	}
 	return true;
 }
 
@@ -219,6 +228,10 @@ static inline void guest_chain(struct guest *g, struct input *in, unsigned int q
 		at += part;
 		len -= part;
 	}
+	g->held[q] += pieces;
+	g->pieces[q][head] += pieces;
+	if (g->held[q] > NUM)
+		g->spoilt = true;
 	guest_offer(g, q, head);
 	guest_notify(g, q);
 }

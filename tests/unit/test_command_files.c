@@ -258,8 +258,8 @@ START_TEST(no_release)
 		"Linux version x",
 		"Linux version 6.1",
 		"Linux version 6/../x (",
-		"Linux version "
-		"6.1234567890123456789012345678901234567890123456789012345678901234567 (",
+		("Linux version "
+		 "6.1234567890123456789012345678901234567890123456789012345678901234567 ("),
 	};
 	char name[BOOT_RELEASE_MAX];
 	size_t i;

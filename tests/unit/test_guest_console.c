@@ -81,6 +81,7 @@ START_TEST(tail)
 
 	for (i = 0; i < sizeof(text); i++)
 		text[i] = (char)('a' + i % 23);
+	ck_assert_uint_eq(guest_console_tail(NULL, got), 0);
 	ck_assert_uint_eq(guest_console_tail(con, got), 0);
 	put("abc");
 	ck_assert_uint_eq(guest_console_tail(con, got), 3);
