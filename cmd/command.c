@@ -18,6 +18,10 @@
  * could not get as far as the command, for want of something in its kernel; 126 where it
  * ended before the command did.
  *
+ * When the guest has told the status, lkvm ends the VM: the guest, which has synced its
+ * disks, does not go on to power off, for Linux resets its devices then and would lose
+ * what a slow reader of the command's output has not taken yet.
+ *
  * Thread: that of the command line. What the guest says is a stranger's: of its verdict
  * a line is read and shown without control characters.
  */
@@ -37,6 +41,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -507,9 +512,25 @@ static void close_fd(int *fd)
 	*fd = 0;
 }
 
-void command_started(struct command_run *c)
+static void on_status(void *opaque, uint32_t events)
 {
+	struct command_run *c = opaque;
+
+	(void)events;
+	loop_remove_fd(c->vm->loop, c->status);
+	vm_end(c->vm, VM_POWEROFF);
+}
+
+int command_watch(struct command_run *c, struct vm *vm, struct error *err)
+{
+	int ret;
+
+	if (!c->status)
+		return 0;
 	close_fd(&c->initrd);
+	c->vm = vm;
+	ret = loop_add_fd(vm->loop, c->status, EPOLLIN, on_status, c);
+	return ret ? fail_errno(err, -ret, "cannot watch the command's status") : 0;
 }
 
 /* Lines from @p on, control characters left out; an empty line is none. */

@@ -21,6 +21,7 @@
  * @env, @nr_env: "NAME=VALUE", or "NAME" as it is here
  * @status: where the guest tells how it ended, read end; @ports: what is handed to the VM
  * @initrd: the archive
+ * @vm: that runs it
  */
 struct command_run {
 	const char *modules;
@@ -29,6 +30,7 @@ struct command_run {
 	char *texts[COMMAND_TEXTS_MAX];
 	size_t nr_texts;
 	int status, ports[4], initrd;
+	struct vm *vm;
 };
 
 /**
@@ -41,9 +43,11 @@ int command_prepare(struct command_run *c, struct vm_config *vm, int argc, char 
 		    struct log *log, struct error *err);
 
 /**
- * command_started() - the VM has taken what it needs of @c's descriptors
+ * command_watch() - end @vm when the guest has told how the command ended (before vm_run())
+ *
+ * Return: 0, or -1 with @err set.
  */
-void command_started(struct command_run *c);
+int command_watch(struct command_run *c, struct vm *vm, struct error *err);
 
 /**
  * command_verdict() - the process's exit status, and a line for whoever has to know why

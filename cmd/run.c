@@ -464,7 +464,10 @@ static int run(struct log *log, struct run_options *o)
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
-	command_started(&o->command);
+	if (command_watch(&o->command, vm, &err)) {
+		vm_destroy(vm);
+		return not_started(log, &err);
+	}
 	vm->signal_fd = signal_fd;
 	verdict = vm_run(vm);
 	sig = vm->end_signal;

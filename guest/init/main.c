@@ -5,9 +5,10 @@
  * lkvm packs it as /init of an initial RAM file system, together with modules and a plan
  * (/lkvm/plan, see plan.c). It loads the modules, mounts what the command is to see, runs
  * it as the user who started lkvm, carries its three streams over ports of a virtio
- * console (command.c), tells its status on a fourth and powers the guest off. What goes
- * wrong before is told on that port too, or, where there is none, on the console: lkvm
- * shows the console's last lines when a guest ends without a verdict.
+ * console (command.c), and tells its status on a fourth. Then lkvm ends the VM; a guest that
+ * powered itself off would lose what the host has not taken from the ports yet. What goes
+ * wrong before is told on that port too, or, where there is none, on the console, and the
+ * guest powers off: lkvm shows the console's last lines when there is no verdict.
  *
  * There is no C library: the program is a few KiB, and the same for all guests.
  */
@@ -19,9 +20,12 @@ void power_off(struct plan *p, const char *text)
 {
 	int fd = p->status >= 0 ? p->status : 2;
 
-	write_whole(fd, text, str_len(text));
-	write_whole(fd, "\n", 1);
 	sys(__NR_sync);
+	write_whole(fd, text, str_len(text));
+	if (p->status >= 0)
+		sleep_ms(60000);
+	else
+		write_whole(fd, "\n", 1);
 	sys(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
 	for (;;)
 		sleep_ms(1000);
