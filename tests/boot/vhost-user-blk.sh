@@ -46,7 +46,7 @@ until [ -S raw.sock ] && [ -S qcow2.sock ] && [ -S ro.sock ]; do
 done
 
 INITRD=$VIRTIO_INITRD
-shell 60 -m 256 -c 2 -p "$QUIET lkvm.modules=virtio,ext4" --vhost-user "blk,socket=raw.sock" \
+shell 60 -m 320 -c 2 -p "$QUIET lkvm.modules=virtio,ext4" --vhost-user "blk,socket=raw.sock" \
 	--vhost-user "blk,socket=qcow2.sock" --vhost-user "blk,socket=ro.sock"
 
 told 20 'cd /sys/block; for d in vda vdb vdc; do echo $d $(cat $d/size $d/ro) $(ls $d/mq | wc -l); done'

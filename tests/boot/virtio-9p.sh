@@ -40,7 +40,7 @@ guest 60 -k "$KERNEL" --9p ro,source,ro --9p rw,source
 status_is 125
 said '^Fatal: --9p ro,source,ro and --9p rw,source: a VM has only one share with the tag .source.$' err
 
-shell 300 -m 256 -p "$QUIET lkvm.modules=virtio" --9p ro,source,ro --9p rw,work
+shell 300 -m 320 -p "$QUIET lkvm.modules=virtio" --9p ro,source,ro --9p rw,work
 told 120 'mkdir /src /work; m() { mount -t 9p -o trans=virtio,version=9p2000.L,$3 $1 $2; }; m source /src ro,cache=loose && m work /work msize=524288'
 
 # Walking and reading.

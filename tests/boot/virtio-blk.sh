@@ -30,7 +30,7 @@ boot() {
 	truncate -s 16M tiny/image
 	truncate -s 4M fs/cut
 	ro=$(sum fs/ro)
-	shell 60 -m 256 -c "$2" --virtio-transport "$1" -p "$QUIET lkvm.modules=virtio" \
+	shell 60 -m 320 -c "$2" --virtio-transport "$1" -p "$QUIET lkvm.modules=virtio" \
 		-d fs/cache -d fs/uring,direct,aio=uring -d fs/threads,direct,aio=threads \
 		-d fs/vcpu,aio=none -d fs/ro,ro,serial=some-serial-number -d tiny/image -d fs/cut
 

@@ -163,7 +163,7 @@ head -c $((size * 2)) /dev/urandom | tr -d '\017' | head -c $size >data
 sum=$(sha256sum <data | cut -d ' ' -f 1)
 
 for transport in $ports_on; do
-	shell 90 -m 256 --virtio-transport "$transport" --console virtio \
+	shell 90 -m 320 --virtio-transport "$transport" --console virtio \
 		--console-port org.example.log,path=log --console-port agent,socket=agent.sock \
 		--console-port second,pty,console -p "$virtio"
 	note "a shell on hvc0 ($transport)"
@@ -197,7 +197,7 @@ terminal() { # terminal TRANSPORT
 	cat >run.sh <<END
 stty rows 41 cols 133
 echo \$\$ >pid
-exec "$LKVM" run -k "$KERNEL" -i "$INITRD" -m 256 --virtio-transport $1 --console virtio -p "quiet $virtio"
+exec "$LKVM" run -k "$KERNEL" -i "$INITRD" -m 320 --virtio-transport $1 --console virtio -p "quiet $virtio"
 END
 	socat - 'EXEC:sh run.sh,pty,setsid,ctty,stderr' <in.pipe >out.pipe &
 	socat=$!

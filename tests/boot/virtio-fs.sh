@@ -50,7 +50,7 @@ guest 60 -k "$KERNEL" --share ro:source,ro --9p rw,source
 status_is 125
 said '^Fatal: --share ro:source,ro and --9p rw,source: a VM has only one share with the tag .source.$' err
 
-shell 300 -m 256 --loglevel info -p "$QUIET lkvm.modules=virtio" --share ro:source,ro --share rw:work
+shell 300 -m 320 --loglevel info -p "$QUIET lkvm.modules=virtio" --share ro:source,ro --share rw:work
 said 'Info: share0: .*/ro is served by virtiofsd \(--sandbox' err
 said 'Info: share1: .*/rw is served by virtiofsd' err
 note "$(grep share0 err)"
@@ -162,7 +162,7 @@ export XDG_RUNTIME_DIR="$PWD/run"
 LKVM=$PWD/lkvm-nobody
 echo mine >theirs/mine
 chown nobody theirs/mine
-shell 300 -m 256 --loglevel info -p "$QUIET lkvm.modules=virtio" --share theirs:x
+shell 300 -m 320 --loglevel info -p "$QUIET lkvm.modules=virtio" --share theirs:x
 [ "$(stat -c %U "/proc/$PID")" = nobody ] || fail "lkvm runs as $(stat -c %U "/proc/$PID")"
 note "as nobody: $(grep share0 err)"
 said 'share0: .*/theirs is served by virtiofsd' err

@@ -52,7 +52,7 @@ look() {
 }
 
 dd if=/dev/urandom of=disk.img bs=1M count=8 2>/dev/null
-shell 60 -c 2 -m 256 --virtio-transport pci -d disk.img --rng -p "$QUIET lkvm.modules=virtio"
+shell 60 -c 2 -m 320 --virtio-transport pci -d disk.img --rng -p "$QUIET lkvm.modules=virtio"
 look
 told 30 'dd if=/dev/urandom of=/dev/vda bs=64k count=16 seek=7 oflag=direct conv=fsync 2>/dev/null'
 told 30 'sha256sum /dev/vda | cut -d " " -f 1'
@@ -72,7 +72,7 @@ silent
 
 set --
 while [ $# -lt 66 ]; do set -- "$@" -d disk.img,ro; done
-shell 90 -m 256 --virtio-transport pci "$@" -p "$QUIET lkvm.modules=virtio"
+shell 90 -m 320 --virtio-transport pci "$@" -p "$QUIET lkvm.modules=virtio"
 functions 33
 echo "$ANSWER" | grep -q '^0000:00:02.1 ' || fail "no second function: $ANSWER"
 told 60 'sha256sum /dev/vda /dev/vdaf /dev/vdag | cut -d " " -f 1 | sort -u'

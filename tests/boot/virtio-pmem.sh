@@ -22,7 +22,7 @@ refused() ( # refused REGEX OPTION...
 	like=$1
 	shift
 	cd other
-	guest 60 -k "$KERNEL" -m 256 "$@"
+	guest 60 -k "$KERNEL" -m 320 "$@"
 	status_is 125
 	said "$like" err
 )
@@ -40,7 +40,7 @@ refused 'odd.img has 3145728 bytes.*blocks of 2M' --pmem ../odd.img
 refused 'tree is no regular file' --pmem ../tree
 
 INITRD=$VIRTIO_INITRD
-shell 300 -m 256 -c 2 -p "$QUIET lkvm.modules=virtio,ext4" --pmem work.img --pmem ro.img,ro
+shell 300 -m 320 -c 2 -p "$QUIET lkvm.modules=virtio,ext4" --pmem work.img --pmem ro.img,ro
 told 120 'for d in 0 1; do blockdev --getsize64 /dev/pmem$d; done; mkdir /w /r; mount -t ext4 -o dax /dev/pmem0 /w && mount -t ext4 -o dax,ro,noload /dev/pmem1 /r && grep -c dax /proc/mounts; cat /w/canary /r/canary'
 [ "$ANSWER" = '67108864
 67108864
@@ -84,7 +84,7 @@ silent
 e2fsck -fn work.img >fsck.log 2>&1 || fail "the file system: $(cat fsck.log)"
 
 # The next guest finds it; then it is cut off under that.
-shell 300 -m 256 -p "$QUIET lkvm.modules=virtio,ext4" --pmem work.img
+shell 300 -m 320 -p "$QUIET lkvm.modules=virtio,ext4" --pmem work.img
 told 120 'mkdir /w && mount -t ext4 -o dax,ro /dev/pmem0 /w && md5sum </w/data | cut -d " " -f 1; umount /w'
 [ "$ANSWER" = "$written" ] || fail "the next guest finds $ANSWER, not $written"
 truncate -s 0 work.img
@@ -109,7 +109,7 @@ SH
 chmod 755 root/start
 truncate -s 128M root.img
 mke2fs -q -t ext4 -b 4096 -d root -F root.img
-start -k "$KERNEL" -i "$INITRD" -m 256 --pmem root.img -p "quiet lkvm.modules=virtio,ext4 lkvm.run=switch-root root=/dev/pmem0 rootflags=dax init=/start"
+start -k "$KERNEL" -i "$INITRD" -m 320 --pmem root.img -p "quiet lkvm.modules=virtio,ext4 lkvm.run=switch-root root=/dev/pmem0 rootflags=dax init=/start"
 await 300 '^root: /dev/pmem0 / ext4 rw.*,dax'
 note "$(heard | grep '^root: ')"
 ask 60 :

@@ -131,7 +131,7 @@ export XDG_RUNTIME_DIR="$PWD/run"
 LKVM_OWN=$LKVM
 LKVM=$PWD/lkvm-nobody
 
-shell 300 -m 256 --name vm --vsock 3 --loglevel info -p "$WORDS"
+shell 300 -m 320 --name vm --vsock 3 --loglevel info -p "$WORDS"
 [ "$(stat -c %U "/proc/$PID")" = nobody ] || fail "lkvm runs as $(stat -c %U "/proc/$PID")"
 said 'vsock0: by unix sockets, because' err
 socket=$XDG_RUNTIME_DIR/lkvm/vm.vsock
@@ -154,7 +154,7 @@ end_guest
 LKVM=$LKVM_OWN AS=
 mkdir -m 700 run2
 export XDG_RUNTIME_DIR="$PWD/run2"
-shell 300 -m 256 --name vm --vsock 42 --loglevel info -p "$WORDS"
+shell 300 -m 320 --name vm --vsock 42 --loglevel info -p "$WORDS"
 said 'vsock0: by the kernel' err
 HOST_TO_GUEST=vsock:42:52 GUEST_TO_HOST=vsock:2:22
 fds=$(count_fds)
