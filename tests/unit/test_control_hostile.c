@@ -215,7 +215,8 @@ static void wait_for_fds(size_t nr)
 
 	for (i = 0; i < 500 && open_fds() > nr; i++)
 		usleep(10000);
-	ck_assert_uint_eq(open_fds(), nr);
+	/* Fewer where a client of an earlier test was still being let go at the start. */
+	ck_assert_uint_le(open_fds(), nr);
 }
 
 START_TEST(a_thousand_connections)
