@@ -12,53 +12,20 @@
  */
 #include "cmd.h"
 #include "lkvm/control.h"
-#include "lkvm/process.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/snapshot/snapshot.h"
-#include "lkvm/virtio/console.h"
-#include "lkvm/virtio/kind.h"
+#include "vm_options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_VIRTIO_ROWS 32
-
 struct restore_options {
-	const char *name, *kernel, *initrd;
-	struct virtio_request asked[VM_MAX_VIRTIO];
-	size_t nr_asked;
+	struct vm_options common;
 	enum hgatp_choice hgatp;
-	bool paused, says_reset;
-	enum reset_choice on_reset;
-	unsigned int timeout;
-	enum log_level level;
+	bool says_reset;
 };
-
-static int set_name(void *target, const struct option_spec *opt, const char *value, bool on,
-		    struct error *err)
-{
-	struct restore_options *o = target;
-
-	(void)opt;
-	(void)on;
-	if (!control_name_ok(value))
-		return fail(err, "a name is 1 to %d of the characters A-Z a-z 0-9 . _ -",
-			    VM_NAME_MAX);
-	o->name = value;
-	return 0;
-}
-
-static int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
-			struct error *err)
-{
-	struct restore_options *o = target;
-
-	(void)opt;
-	(void)on;
-	return log_level_parse(value, &o->level, err);
-}
 
 static int set_reset(void *target, const struct option_spec *opt, const char *value, bool on,
 		     struct error *err)
@@ -67,39 +34,23 @@ static int set_reset(void *target, const struct option_spec *opt, const char *va
 	return option_set_word(target, opt, value, on, err);
 }
 
-/* A virtio device: which kind is told by the row's offset. */
-static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
-		      struct error *err)
-{
-	struct restore_options *o = target;
-
-	(void)on;
-	if (o->nr_asked == ARRAY_SIZE(o->asked))
-		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->asked));
-	o->asked[o->nr_asked++] = (struct virtio_request){.kind = virtio_kinds[opt->offset],
-							  .text = value ? value : ""};
-	return 0;
-}
-
-static const char *const paging_words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
-static const char *const reset_words[] = {"restart", "exit", NULL};
-
 #define FIELD(field) .offset = offsetof(struct restore_options, field)
 
 static const struct option_spec fixed_rows[] = {
-	{"name", 0, "NAME", "what the VM is called (as in the file)", "Running", .set = set_name},
+	{"name", 0, "NAME", "what the VM is called (as in the file)", "Running",
+	 .set = set_vm_name},
 	{"paused", 0, NULL, "do not let it run before \"lkvm resume\"", NULL,
-	 .set = option_set_flag, FIELD(paused)},
+	 .set = option_set_flag, FIELD(common.vm.paused)},
 	{"kernel", 'k', "FILE", "what boots when the guest resets", NULL, .set = option_set_string,
-	 FIELD(kernel)},
+	 FIELD(common.vm.kernel)},
 	{"initrd", 'i', "FILE", "its initial RAM disk", NULL, .set = option_set_string,
-	 FIELD(initrd)},
+	 FIELD(common.vm.initrd)},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart (with -k), exit (without)", NULL,
-	 .set = set_reset, FIELD(on_reset), .words = reset_words},
+	 .set = set_reset, FIELD(common.vm.on_reset), .words = reset_words},
 	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL,
 	 .set = option_set_word, FIELD(hgatp), .words = paging_words},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
-	 .set = option_set_uint, FIELD(timeout)},
+	 .set = option_set_uint, FIELD(common.vm.timeout_s)},
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
 	 .set = set_loglevel},
 };
@@ -111,19 +62,12 @@ struct restore_table {
 
 static void make_table(struct restore_table *t)
 {
-	size_t row, i;
+	size_t row;
 
 	memset(t, 0, sizeof(*t));
 	for (row = 0; row < ARRAY_SIZE(fixed_rows); row++)
 		t->rows[row] = fixed_rows[row];
-	for (i = 0; i < MAX_VIRTIO_ROWS && virtio_kinds[i]; i++)
-		t->rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
-						      .letter = virtio_kinds[i]->letter,
-						      .arg = virtio_kinds[i]->arg,
-						      .help = virtio_kinds[i]->help,
-						      .group = i ? NULL : "Devices",
-						      .set = add_virtio,
-						      .offset = i};
+	add_virtio_rows(t->rows, row, "Devices");
 	t->table = (struct option_table){
 		.command = "restore",
 		.operands = "FILE",
@@ -132,32 +76,20 @@ static void make_table(struct restore_table *t)
 		.rows = t->rows};
 }
 
-/* The console's own device, where that is what the VM has. */
-static int add_console(struct restore_options *o, const struct snapshot_saved *s, struct error *err)
-{
-	if (s->cfg.console != CONSOLE_VIRTIO)
-		return 0;
-	if (o->nr_asked == ARRAY_SIZE(o->asked))
-		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->asked));
-	memmove(o->asked + 1, o->asked, o->nr_asked++ * sizeof(o->asked[0]));
-	o->asked[0] = (struct virtio_request){.kind = &virtio_console_kind, .text = "virtio"};
-	return 0;
-}
-
 static int settle_reset(const struct restore_options *o, struct vm_config *cfg, bool firmware,
 			struct error *err)
 {
 	if (firmware)
-		cfg->firmware = o->kernel;
+		cfg->firmware = o->common.vm.kernel;
 	else
-		cfg->kernel = o->kernel;
-	cfg->initrd = o->initrd;
-	cfg->on_reset = o->on_reset;
-	if (o->kernel)
+		cfg->kernel = o->common.vm.kernel;
+	cfg->initrd = o->common.vm.initrd;
+	cfg->on_reset = o->common.vm.on_reset;
+	if (o->common.vm.kernel)
 		return 0;
-	if (o->initrd)
-		return fail(err, "-i %s: without -k nothing boots it", o->initrd);
-	if (o->says_reset && o->on_reset == RESET_RESTART)
+	if (o->common.vm.initrd)
+		return fail(err, "-i %s: without -k nothing boots it", o->common.vm.initrd);
+	if (o->says_reset && o->common.vm.on_reset == RESET_RESTART)
 		return fail(err, "--on-reboot restart wants the kernel that boots then (-k)");
 	cfg->on_reset = RESET_EXIT;
 	return 0;
@@ -186,18 +118,19 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	struct reasons why = {0};
 	struct error reason;
 
-	if (snapshot_saved_read(s, f, arch, &reason) || add_console(o, s, &reason))
+	if (snapshot_saved_read(s, f, arch, &reason) ||
+	    (s->cfg.console == CONSOLE_VIRTIO && add_console(&o->common.vm, &reason)))
 		return fail(err, "%s: %s", path, reason.msg);
 	arch->hgatp.choice = o->hgatp;
-	snapshot_saved_match(s, o->asked, o->nr_asked, &why);
+	snapshot_saved_match(s, o->common.vm.virtio, o->common.vm.nr_virtio, &why);
 	if (arch_host_check(f, s->arch, &s->cfg, sys, &why, &reason))
 		return fail(err, "%s: %s", path, reason.msg);
 	if (tell(log, &why, path, err) || settle_reset(o, &s->cfg, s->firmware, err))
 		return -1;
-	if (o->name)
-		s->cfg.name = o->name;
-	s->cfg.paused = o->paused;
-	s->cfg.timeout_s = o->timeout;
+	if (o->common.vm.name)
+		s->cfg.name = o->common.vm.name;
+	s->cfg.paused = o->common.vm.paused;
+	s->cfg.timeout_s = o->common.vm.timeout_s;
 	s->cfg.console_in = STDIN_FILENO;
 	s->cfg.console_out = STDOUT_FILENO;
 	return 0;
@@ -205,17 +138,9 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 
 static int start(struct log *log, const struct vm_config *cfg)
 {
-	enum vm_verdict verdict;
 	struct error err;
-	struct vm *vm;
-	int signal_fd, sig;
+	struct vm *vm = vm_open(cfg, log, &err);
 
-	if (process_init(&err))
-		return not_started(log, &err);
-	signal_fd = process_signal_fd(&err);
-	if (signal_fd < 0)
-		return not_started(log, &err);
-	vm = vm_create(cfg, (struct kvm_sys){.ops = &kvm_sys_linux}, log, &err);
 	if (!vm)
 		return not_started(log, &err);
 	vm->control = control_create(vm, vm_commands, &err);
@@ -223,14 +148,7 @@ static int start(struct log *log, const struct vm_config *cfg)
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
-	vm->signal_fd = signal_fd;
-	verdict = vm_run(vm);
-	sig = vm->end_signal;
-	vm_destroy(vm);
-	close(signal_fd);
-	if (verdict == VM_SIGNAL)
-		process_die_by(sig);
-	return vm_verdict_status(verdict);
+	return vm_close(vm, vm_run(vm));
 }
 
 static int restore(struct log *log, struct restore_options *o, const char *path)
@@ -258,7 +176,7 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 
 int cmd_restore(struct log *log, int argc, char **argv)
 {
-	struct restore_options o = {.level = LOG_LEVEL_WARNING};
+	struct restore_options o = {.common.level = LOG_LEVEL_WARNING};
 	struct restore_table t;
 	struct operands ops;
 	struct error err;
@@ -274,7 +192,7 @@ int cmd_restore(struct log *log, int argc, char **argv)
 	} else if (ret < 0) {
 		ret = not_started(log, &err);
 	} else {
-		atomic_store(&log->level, o.level);
+		atomic_store(&log->level, o.common.level);
 		ret = restore(log, &o, ops.argv[0]);
 	}
 	operands_free(&ops);

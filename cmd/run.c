@@ -16,11 +16,9 @@
 #include "lkvm/arch.h"
 #include "lkvm/control.h"
 #include "lkvm/guest_console.h"
-#include "lkvm/process.h"
 #include "lkvm/riscv/config.h"
-#include "lkvm/virtio/console.h"
 #include "lkvm/virtio/kind.h"
-#include "lkvm/vm.h"
+#include "vm_options.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -32,10 +30,8 @@
 #define DEFAULT_RAM (512 * MIB)
 
 struct run_options {
-	struct vm_config vm;
+	struct vm_options common;
 	struct arch_config arch;
-	const char *name;
-	enum log_level level;
 	struct command_run command;
 	char default_name[32], default_kernel[512];
 };
@@ -44,15 +40,15 @@ static int set_mem(void *target, const struct option_spec *opt, const char *valu
 		   struct error *err)
 {
 	struct run_options *o = target;
-	struct mem_request *m = &o->vm.mem[o->vm.nr_mem];
+	struct mem_request *m = &o->common.vm.mem[o->common.vm.nr_mem];
 	const char *at = strchr(value, '@');
 	char size[64];
 	uint64_t gpa;
 
 	(void)opt;
 	(void)on;
-	if (o->vm.nr_mem == ARRAY_SIZE(o->vm.mem))
-		return fail(err, "more than %zu regions", ARRAY_SIZE(o->vm.mem));
+	if (o->common.vm.nr_mem == ARRAY_SIZE(o->common.vm.mem))
+		return fail(err, "more than %zu regions", ARRAY_SIZE(o->common.vm.mem));
 	*m = (struct mem_request){.size = 0};
 	if (at) {
 		if ((size_t)(at - value) >= sizeof(size))
@@ -71,7 +67,7 @@ static int set_mem(void *target, const struct option_spec *opt, const char *valu
 		return -1;
 	if (!m->size || m->size % MIB)
 		return fail(err, "RAM comes in whole MiB, at least one");
-	o->vm.nr_mem++;
+	o->common.vm.nr_mem++;
 	return 0;
 }
 
@@ -87,7 +83,7 @@ static int set_cpus(void *target, const struct option_spec *opt, const char *val
 		return -1;
 	if (!cpus)
 		return fail(err, "a VM has at least one vCPU");
-	o->vm.cpus = (unsigned int)cpus;
+	o->common.vm.cpus = (unsigned int)cpus;
 	return 0;
 }
 
@@ -103,7 +99,7 @@ static int set_timeout(void *target, const struct option_spec *opt, const char *
 		return -1;
 	if (!seconds)
 		return fail(err, "a time limit is at least one second");
-	o->vm.timeout_s = (unsigned int)seconds;
+	o->common.vm.timeout_s = (unsigned int)seconds;
 	return 0;
 }
 
@@ -111,8 +107,6 @@ static int set_timeout(void *target, const struct option_spec *opt, const char *
 static const char *const console_words[] = {"serial", "hv", "virtio", NULL};
 static const char *const irqchip_words[] = {"auto", "plic", "aia", NULL};
 static const char *const aia_words[] = {"auto", "emul", "hwaccel", NULL};
-static const char *const paging_words[] = {"auto", "host", "sv39", "sv48", "sv57", NULL};
-static const char *const reset_words[] = {"restart", "exit", NULL};
 static const char *const transport_words[] = {"auto", "mmio", "pci", NULL};
 
 static int set_gpa_bits(void *target, const struct option_spec *opt, const char *value, bool on,
@@ -129,62 +123,6 @@ static int set_gpa_bits(void *target, const struct option_spec *opt, const char 
 		return fail(err, "RAM starts at 2 GiB, so 32 bits are the least");
 	o->arch.hgatp.gpa_bits = (unsigned int)bits;
 	return 0;
-}
-
-/* The console's own device comes first, whatever else there is. */
-static int add_console(struct run_options *o, struct error *err)
-{
-	struct virtio_request *first = &o->vm.virtio[0];
-
-	if (o->vm.nr_virtio == ARRAY_SIZE(o->vm.virtio))
-		return fail(err, "--console virtio: a VM has at most %zu virtio devices",
-			    ARRAY_SIZE(o->vm.virtio));
-	memmove(first + 1, first, o->vm.nr_virtio++ * sizeof(*first));
-	*first = (struct virtio_request){.kind = &virtio_console_kind, .text = "virtio"};
-	return 0;
-}
-
-/* A virtio device: which kind is told by the row's offset. */
-static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
-		      struct error *err)
-{
-	const struct virtio_kind *kind = virtio_kinds[opt->offset];
-	struct run_options *o = target;
-	size_t i;
-
-	(void)on;
-	for (i = 0; i < o->vm.nr_virtio; i++)
-		if (kind->single && o->vm.virtio[i].kind == kind)
-			return fail(err, "a VM has one of these at most");
-	if (o->vm.nr_virtio == ARRAY_SIZE(o->vm.virtio))
-		return fail(err, "a VM has at most %zu virtio devices", ARRAY_SIZE(o->vm.virtio));
-	o->vm.virtio[o->vm.nr_virtio++] =
-		(struct virtio_request){.kind = kind, .text = value ? value : ""};
-	return 0;
-}
-
-static int set_name(void *target, const struct option_spec *opt, const char *value, bool on,
-		    struct error *err)
-{
-	struct run_options *o = target;
-
-	(void)opt;
-	(void)on;
-	if (!control_name_ok(value))
-		return fail(err, "a name is 1 to %d of the characters A-Z a-z 0-9 . _ -",
-			    VM_NAME_MAX);
-	o->name = value;
-	return 0;
-}
-
-static int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
-			struct error *err)
-{
-	struct run_options *o = target;
-
-	(void)opt;
-	(void)on;
-	return log_level_parse(value, &o->level, err);
 }
 
 static int add_env(void *target, const struct option_spec *opt, const char *value, bool on,
@@ -260,14 +198,14 @@ static int set_id(void *target, const struct option_spec *opt, const char *value
 
 static const struct option_spec run_rows[] = {
 	{"kernel", 'k', "FILE", "Linux Image (also gzip, EFI zboot) or ELF to start", "Guest",
-	 STRING(vm.kernel)},
-	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(vm.initrd)},
+	 STRING(common.vm.kernel)},
+	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(common.vm.initrd)},
 	{"params", 'p', "TEXT", "kernel command line, after lkvm's own words", NULL,
-	 STRING(vm.params)},
+	 STRING(common.vm.params)},
 	{"firmware", 'f', "FILE", "raw S-mode binary to start at RAM base + 2 MiB", NULL,
-	 STRING(vm.firmware)},
+	 STRING(common.vm.firmware)},
 	{"nodefaults", 0, NULL, "add nothing to the kernel command line", NULL,
-	 FLAG(vm.nodefaults)},
+	 FLAG(common.vm.nodefaults)},
 	{"cpus", 'c', "N", "number of vCPUs (1)", "Machine", .set = set_cpus},
 	{"mem", 'm', "SIZE[@GPA]", "RAM in MiB, or with K M G T (512); repeat for more regions",
 	 NULL, .set = set_mem},
@@ -287,28 +225,28 @@ static const struct option_spec run_rows[] = {
 	{"custom-marchid", 0, "N", "marchid the guest reads", NULL, .set = set_id, .offset = 1},
 	{"custom-mimpid", 0, "N", "mimpid the guest reads", NULL, .set = set_id, .offset = 2},
 	{"console", 0, "KIND", "what standard input and output are: serial, virtio, hv", "Devices",
-	 WORD(vm.console, console_words)},
+	 WORD(common.vm.console, console_words)},
 	{"virtio-transport", 0, "KIND", "what virtio devices sit behind: auto, mmio, pci", NULL,
-	 WORD(vm.transport, transport_words)},
-	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", .set = set_name},
+	 WORD(common.vm.transport, transport_words)},
+	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", .set = set_vm_name},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
 	 .set = set_timeout},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
-	 WORD(vm.on_reset, reset_words)},
+	 WORD(common.vm.on_reset, reset_words)},
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
-	 STRING(vm.dump_dtb)},
+	 STRING(common.vm.dump_dtb)},
 	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
 	 STRING(command.modules)},
 	{"env", 0, "NAME[=VALUE]", "a variable for a command's environment; repeat for more", NULL,
 	 .set = add_env},
-	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL, FLAG(vm.dry_run)},
+	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL,
+	 FLAG(common.vm.dry_run)},
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
 	 .set = set_loglevel},
 };
 
 /* Rows of virtio devices come behind this one. */
 #define VIRTIO_ROWS_BEHIND "virtio-transport"
-#define MAX_VIRTIO_ROWS 32
 
 struct run_table {
 	struct option_table table;
@@ -316,21 +254,6 @@ struct run_table {
 		rows[ARRAY_SIZE(run_rows) + MAX_VIRTIO_ROWS + ISA_EXT_COUNT + SBI_EXT_COUNT + 1];
 	char names[ISA_EXT_COUNT + SBI_EXT_COUNT][32];
 };
-
-/* Rows for all kinds of virtio device, from @row on; returns the next one. */
-static size_t add_virtio_rows(struct run_table *t, size_t row)
-{
-	size_t i;
-
-	for (i = 0; i < MAX_VIRTIO_ROWS && virtio_kinds[i]; i++)
-		t->rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
-						      .letter = virtio_kinds[i]->letter,
-						      .arg = virtio_kinds[i]->arg,
-						      .help = virtio_kinds[i]->help,
-						      .set = add_virtio,
-						      .offset = i};
-	return row;
-}
 
 static struct run_table *make_table(void)
 {
@@ -343,7 +266,7 @@ static struct run_table *make_table(void)
 	for (i = 0; i < ARRAY_SIZE(run_rows); i++) {
 		t->rows[row++] = run_rows[i];
 		if (!strcmp(run_rows[i].name, VIRTIO_ROWS_BEHIND))
-			row = add_virtio_rows(t, row);
+			row = add_virtio_rows(t->rows, row, NULL);
 	}
 	for (i = 0; i < ISA_EXT_COUNT; i++, row++, name++) {
 		snprintf(t->names[name], sizeof(t->names[name]), "disable-%s", isa_ext_name(i));
@@ -394,8 +317,8 @@ static void find_kernel(struct run_options *o, struct log *log)
 			globfree(&found);
 		}
 	}
-	o->vm.kernel = o->default_kernel;
-	log_info(log, "kernel: %s", o->vm.kernel);
+	o->common.vm.kernel = o->default_kernel;
+	log_info(log, "kernel: %s", o->common.vm.kernel);
 }
 
 static int settle(struct run_options *o, const struct operands *ops, struct log *log,
@@ -405,60 +328,56 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 		return fail(err, "%s: only one kernel can be started, and it is %s", ops->argv[1],
 			    ops->argv[0]);
 	if (ops->argc) {
-		if (o->vm.kernel)
+		if (o->common.vm.kernel)
 			return fail(err, "-k %s and %s: only one kernel can be started",
-				    o->vm.kernel, ops->argv[0]);
-		o->vm.kernel = ops->argv[0];
+				    o->common.vm.kernel, ops->argv[0]);
+		o->common.vm.kernel = ops->argv[0];
 	}
-	if (o->vm.firmware && o->vm.kernel)
-		return fail(err, "-f %s and -k %s: a VM starts one of them", o->vm.firmware,
-			    o->vm.kernel);
-	if (!o->vm.firmware && !o->vm.kernel)
+	if (o->common.vm.firmware && o->common.vm.kernel)
+		return fail(err, "-f %s and -k %s: a VM starts one of them", o->common.vm.firmware,
+			    o->common.vm.kernel);
+	if (!o->common.vm.firmware && !o->common.vm.kernel)
 		find_kernel(o, log);
-	if (!o->vm.firmware && !o->vm.kernel)
+	if (!o->common.vm.firmware && !o->common.vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
-	if (ops->nr_rest && command_prepare(&o->command, &o->vm, ops->nr_rest, ops->rest, log, err))
+	if (ops->nr_rest &&
+	    command_prepare(&o->command, &o->common.vm, ops->nr_rest, ops->rest, log, err))
 		return -1;
 	if (!ops->nr_rest && (o->command.modules || o->command.nr_env))
 		return fail(err, "%s is for a command, and there is none after \"--\"",
 			    o->command.modules ? "--modules" : "--env");
-	if (o->vm.console == CONSOLE_VIRTIO && add_console(o, err))
+	if (o->common.vm.console == CONSOLE_VIRTIO && add_console(&o->common.vm, err))
 		return -1;
-	if (!o->vm.nr_mem)
-		o->vm.mem[o->vm.nr_mem++] = (struct mem_request){.size = DEFAULT_RAM};
-	if (!o->name) {
+	if (!o->common.vm.nr_mem)
+		o->common.vm.mem[o->common.vm.nr_mem++] = (struct mem_request){.size = DEFAULT_RAM};
+	if (!o->common.vm.name) {
 		snprintf(o->default_name, sizeof(o->default_name), "guest-%d", (int)getpid());
-		o->name = o->default_name;
+		o->common.vm.name = o->default_name;
 	}
-	o->vm.name = o->name;
-	o->vm.arch = &o->arch;
+	o->common.vm.arch = &o->arch;
 	return 0;
 }
 
 static int run(struct log *log, struct run_options *o)
 {
+	const struct vm_config *cfg = &o->common.vm;
 	char tail[GUEST_CONSOLE_TAIL];
 	enum vm_verdict verdict;
 	struct error err;
 	struct vm *vm;
-	int signal_fd, sig;
 	size_t len;
+	int status;
 
-	if (process_init(&err))
-		return not_started(log, &err);
-	signal_fd = process_signal_fd(&err);
-	if (signal_fd < 0)
-		return not_started(log, &err);
-	vm = vm_create(&o->vm, (struct kvm_sys){.ops = &kvm_sys_linux}, log, &err);
+	vm = vm_open(cfg, log, &err);
 	if (!vm)
 		return not_started(log, &err);
-	if (o->vm.dry_run) {
+	if (cfg->dry_run) {
 		arch_print_plan(vm, stdout);
 		vm_destroy(vm);
 		return 0;
 	}
 	vm->control = control_create(vm, vm_commands, &err);
-	if (!vm->control && o->name != o->default_name) {
+	if (!vm->control && cfg->name != o->default_name) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
@@ -468,25 +387,22 @@ static int run(struct log *log, struct run_options *o)
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
-	vm->signal_fd = signal_fd;
 	verdict = vm_run(vm);
-	sig = vm->end_signal;
 	len = guest_console_tail(vm->console, tail);
-	vm_destroy(vm);
-	close(signal_fd);
-	if (verdict == VM_SIGNAL)
-		process_die_by(sig);
+	status = vm_close(vm, verdict);
 	if (o->command.status)
 		return command_verdict(&o->command, verdict, tail, len, log);
-	return vm_verdict_status(verdict);
+	return status;
 }
 
 int cmd_run(struct log *log, int argc, char **argv)
 {
 	struct run_table *t = make_table();
 	struct run_options o = {
-		.vm = {.cpus = 1, .console_in = STDIN_FILENO, .console_out = STDOUT_FILENO},
-		.level = LOG_LEVEL_WARNING,
+		.common = {.vm = {.cpus = 1,
+				  .console_in = STDIN_FILENO,
+				  .console_out = STDOUT_FILENO},
+			   .level = LOG_LEVEL_WARNING},
 	};
 	struct operands ops;
 	struct error err;
@@ -503,7 +419,7 @@ int cmd_run(struct log *log, int argc, char **argv)
 	} else if (ret < 0) {
 		ret = not_started(log, &err);
 	} else {
-		atomic_store(&log->level, o.level);
+		atomic_store(&log->level, o.common.level);
 		ret = settle(&o, &ops, log, &err) ? not_started(log, &err) : run(log, &o);
 	}
 	command_free(&o.command);

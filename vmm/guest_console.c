@@ -19,6 +19,7 @@
 #include "lkvm/console.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define NEVER UINT64_MAX
 
@@ -100,11 +101,20 @@ static void watch(struct guest_console *con, const uint8_t *buf, size_t len)
 
 static void keep(struct guest_console *con, const uint8_t *buf, size_t len)
 {
-	size_t cut = len > sizeof(con->tail) ? len - sizeof(con->tail) : 0, i;
+	size_t cut = len > sizeof(con->tail) ? len - sizeof(con->tail) : 0;
 
 	con->written += cut;
-	for (i = cut; i < len; i++)
-		con->tail[con->written++ % sizeof(con->tail)] = (char)buf[i];
+	buf += cut;
+	len -= cut;
+	while (len) {
+		size_t at = con->written % sizeof(con->tail);
+		size_t n = min_u64(len, sizeof(con->tail) - at);
+
+		memcpy(con->tail + at, buf, n);
+		con->written += n;
+		buf += n;
+		len -= n;
+	}
 }
 
 size_t guest_console_tail(struct guest_console *con, char *buf)

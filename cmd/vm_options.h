@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What "run" and "restore" have in common: options that both know, and the life of the VM
+ * that they keep in the foreground.
+ */
+#ifndef CMD_VM_OPTIONS_H
+#define CMD_VM_OPTIONS_H
+
+#include "lkvm/options.h"
+#include "lkvm/vm.h"
+
+/* Kinds of virtio device that a table has rows for. */
+#define MAX_VIRTIO_ROWS 32
+
+/**
+ * struct vm_options - the target of these setters: the first member of a command's own
+ */
+struct vm_options {
+	struct vm_config vm;
+	enum log_level level;
+};
+
+/* In the order of the enums that they stand for. */
+extern const char *const paging_words[];
+extern const char *const reset_words[];
+
+/* Setters: "--name" and "--loglevel". */
+int set_vm_name(void *target, const struct option_spec *opt, const char *value, bool on,
+		struct error *err);
+int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
+		 struct error *err);
+
+/**
+ * add_virtio_rows() - a row for each kind of virtio device from @rows[@row] on
+ * @group: heading of the first, or NULL
+ *
+ * Return: the next row.
+ */
+size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group);
+
+/**
+ * add_console() - the console's own device, which comes first whatever else there is
+ */
+int add_console(struct vm_config *vm, struct error *err);
+
+/**
+ * vm_open() - prepare this process, and build the VM
+ *
+ * Return: the VM, or NULL with @err set.
+ */
+struct vm *vm_open(const struct vm_config *cfg, struct log *log, struct error *err);
+
+/**
+ * vm_close() - after vm_run(): destroy it; ends this process where a signal ended the VM
+ *
+ * Return: the exit status for @verdict.
+ */
+int vm_close(struct vm *vm, enum vm_verdict verdict);
+
+#endif /* CMD_VM_OPTIONS_H */
