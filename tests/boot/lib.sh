@@ -21,7 +21,7 @@ KERNEL=$FILES/own
 INITRD=$FILES/own.initrd
 # With modules for all virtio devices; lkvm.modules=virtio loads those of the devices that are there.
 VIRTIO_INITRD=$FILES/own.virtio
-STATUS='' PID='' SEQ=0 FROM=0
+STATUS='' PID='' SEQ=0 FROM=0 NOW=0
 
 # BusyBox prefers its own applets to the helper programs of the same name (`lab run --helpers`).
 if [ -d /helpers/bin ]; then
@@ -104,18 +104,29 @@ say() { printf '%s\n' "$*" >&8; }
 heard() { tail -c +$((FROM + 1)) out | tr -d '\r'; }
 from_here() { FROM=$(stat -c %s out); }
 
-# await SECONDS REGEX [COUNT]: wait until the console has said so many such lines (1).
+clock() { # sets NOW, in seconds; by what the shell does itself
+	read -r NOW _ </proc/uptime
+	NOW=${NOW%.*}
+}
+
+# await SECONDS REGEX [COUNT]: wait until the console has said so many such lines (1). To look takes
+# half a dozen processes, which an emulated host feels: so only where something new was said.
 await() {
-	tries=$(($1 * 5))
-	while [ "$(heard | grep -acE -e "$2")" -lt "${3-1}" ]; do
+	clock
+	LATE=$((NOW + $1))
+	while :; do
+		SIZE=$(stat -c %s out)
+		[ "$(heard | grep -acE -e "$2")" -lt "${3-1}" ] || return 0
+		[ "$NOW" -lt "$LATE" ] || fail "the guest did not say within $1 s: $2"
+		while [ "$(stat -c %s out)" = "$SIZE" ] && [ "$NOW" -lt "$LATE" ] && [ ! -e status ]; do
+			sleep 0.2
+			clock
+		done
 		if [ -e status ]; then
 			sleep 0.3
 			[ "$(heard | grep -acE -e "$2")" -lt "${3-1}" ] || return 0
 			fail "lkvm ended with $(cat status) before the guest said: $2"
 		fi
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "the guest did not say within $1 s: $2"
-		sleep 0.2
 	done
 }
 
@@ -136,11 +147,12 @@ told() { # told SECONDS COMMAND: the same, and it must succeed
 
 # finish SECONDS: wait for the end: STATUS.
 finish() {
-	tries=$(($1 * 10))
+	clock
+	LATE=$((NOW + $1))
 	until [ -e status ]; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "lkvm did not end within $1 s"
+		[ "$NOW" -le "$LATE" ] || fail "lkvm did not end within $1 s"
 		sleep 0.1
+		clock
 	done
 	STATUS=$(cat status)
 	exec 8>&-
