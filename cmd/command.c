@@ -142,41 +142,6 @@ static int add_status_port(struct command_run *c, struct vm_config *vm, struct e
 	return ret;
 }
 
-/*
- * Where on the host @request's directory is, and the tag by which the guest finds it,
- * which is added to the words of one that has none.
- */
-static int find_share(struct command_run *c, struct virtio_request *request, unsigned int nr,
-		      const char **path, const char **tag, bool *ro, struct error *err)
-{
-	bool is_p9 = request->kind == &virtio_p9_kind;
-	size_t len = strcspn(request->text, ",");
-	const char *rest = request->text + len, *first, *colon;
-	char *real;
-
-	first = text(c, "%.*s", (int)len, request->text);
-	if (!first)
-		return no_memory(err);
-	*ro = strstr(rest, ",ro");
-	colon = is_p9 ? NULL : strrchr(first, ':');
-	if (is_p9) {
-		*tag = text(c, "%.*s", (int)strcspn(rest + (*rest == ','), ","),
-			    rest + (*rest == ','));
-	} else if (colon && !strchr(colon, '/')) {
-		*tag = colon + 1;
-		first = text(c, "%.*s", (int)(colon - first), first);
-	} else {
-		*tag = text(c, "lkvm.share%u", nr);
-		request->text = text(c, "%s:%s%s", first, *tag ? *tag : "", rest);
-	}
-	if (!*tag || !first || !request->text)
-		return no_memory(err);
-	real = realpath(first, NULL);
-	*path = text(c, "%s", real ? real : first);
-	free(real);
-	return *path ? 0 : no_memory(err);
-}
-
 /* --- the plan --------------------------------------------------------------------- */
 
 static void say(FILE *plan, const char *word, const char *value)
@@ -193,25 +158,29 @@ static void say_number(FILE *plan, const char *word, unsigned long value)
 	say(plan, word, number);
 }
 
-static int say_shares(struct command_run *c, struct vm_config *vm, FILE *plan, struct error *err)
+/* The shares that the user asked for are where they are on the host. */
+static void say_shares(const struct vm_config *vm, FILE *plan)
 {
-	unsigned int nr = 0;
+	char name[VIRTIO_NAME_MAX], *real;
+	struct virtio_shared shared;
 	size_t i;
 
 	for (i = 0; i < vm->nr_virtio; i++) {
-		struct virtio_request *request = &vm->virtio[i];
-		const char *path = NULL, *tag = NULL;
-		bool is_p9 = request->kind == &virtio_p9_kind, ro = false;
+		const struct virtio_kind *kind = vm->virtio[i].kind;
 
-		if (!is_p9 && strcmp(request->kind->option, "share") != 0)
+		if (!kind->share)
 			continue;
-		if (find_share(c, request, nr++, &path, &tag, &ro, err) || !path || !tag)
-			return -1;
-		say(plan, "share", is_p9 ? "9p" : "any");
-		say(plan, tag, path);
-		fwrite(ro ? "ro" : "rw", 1, 3, plan);
+		virtio_asked_name(vm->virtio, i, name);
+		/* What is wrong with it is said when the device is built. */
+		if (!kind->share(name, vm->virtio[i].text, &shared))
+			continue;
+		real = realpath(shared.dir, NULL);
+		say(plan, "share", kind == &virtio_p9_kind ? "9p" : "any");
+		say(plan, shared.tag, real ? real : shared.dir);
+		fwrite(shared.read_only ? "ro" : "rw", 1, 3, plan);
+		free(real);
+		free(shared.dir);
 	}
-	return 0;
 }
 
 static void say_user(FILE *plan)
@@ -261,8 +230,8 @@ static int say_env(struct command_run *c, FILE *plan, struct error *err)
 	return 0;
 }
 
-static int say_all(struct command_run *c, struct vm_config *vm, FILE *plan, bool tty, bool tty_err,
-		   int argc, char **argv, struct error *err)
+static int say_all(struct command_run *c, const struct vm_config *vm, FILE *plan, bool tty,
+		   bool tty_err, int argc, char **argv, struct error *err)
 {
 	char cwd[4096];
 	int i;
@@ -272,8 +241,7 @@ static int say_all(struct command_run *c, struct vm_config *vm, FILE *plan, bool
 	say(plan, "status", port_names[PORT_STATUS]);
 	say(plan, "root", "9p");
 	fwrite(ROOT_TAG, 1, sizeof(ROOT_TAG), plan);
-	if (say_shares(c, vm, plan, err))
-		return -1;
+	say_shares(vm, plan);
 	fwrite("enter", 1, sizeof("enter"), plan);
 	say_user(plan);
 	say(plan, "cwd", cwd);

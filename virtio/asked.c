@@ -3,15 +3,16 @@
  * The virtio devices that were asked for, looked at together before the first is built:
  * their names, and whether two of them want what a VM has but once.
  *
- * The words are all there is to look at. Each kind says what its words claim: a share its
- * mount tag, whether 9p or virtio-fs serves it (for --share that depends on the host, and
- * the same command line should do everywhere), a socket device its being the only one.
+ * The words are all there is to look at. Each kind says what its words claim: a socket device
+ * its being the only one, say. A share claims its mount tag, whether 9p or virtio-fs serves it
+ * (for --share that depends on the host, and the same command line should do everywhere).
  *
  * No state; before the guest runs. Nothing is saved: the words are.
  */
 #include "lkvm/virtio/kind.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void virtio_asked_name(const struct virtio_request *asked, size_t index, char name[VIRTIO_NAME_MAX])
@@ -29,12 +30,16 @@ void virtio_asked_name(const struct virtio_request *asked, size_t index, char na
 static bool claims(const struct virtio_request *asked, size_t index, char what[VIRTIO_CLAIM_MAX])
 {
 	const struct virtio_request *r = &asked[index];
+	struct virtio_shared shared;
 	char name[VIRTIO_NAME_MAX];
 
-	if (!r->kind->claim)
-		return false;
 	virtio_asked_name(asked, index, name);
-	return r->kind->claim(name, r->text, what);
+	if (r->kind->share && r->kind->share(name, r->text, &shared)) {
+		snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, shared.tag);
+		free(shared.dir);
+		return true;
+	}
+	return r->kind->claim && r->kind->claim(name, r->text, what);
 }
 
 int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct error *err)

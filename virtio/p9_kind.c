@@ -103,52 +103,72 @@ struct words {
 	int security;
 };
 
+static const char *const security_words[] = {
+	[P9_PASSTHROUGH] = "passthrough",
+	[P9_SQUASH] = "squash",
+	[P9_TRUSTED] = "trusted",
+	NULL,
+};
+
+static const struct suboption rows[] = {
+	{.name = "ro", .type = SUBOPTION_FLAG, .offset = offsetof(struct words, ro)},
+	{.name = "security",
+	 .type = SUBOPTION_WORD,
+	 .offset = offsetof(struct words, security),
+	 .words = security_words},
+	{.name = NULL},
+};
+
+/* @dir points into @copy, which the caller frees, also after an error. */
+static int parse(const char *text, const char **dir, char tag[VIRTIO_P9_TAG_MAX + 1],
+		 struct words *words, char **copy, struct error *err)
+{
+	char *cut = strdup(text);
+	int ret = -1;
+
+	*copy = NULL;
+	if (!cut)
+		return fail(err, "no memory");
+	if (!cut_tag(cut, tag, err))
+		ret = suboptions_parse(cut, dir, rows, words, copy, err);
+	free(cut);
+	return ret;
+}
+
 static int build_option(const struct virtio_world *world, const char *text,
 			struct virtio_device **vdev, struct error *err)
 {
-	static const char *const ways[] = {
-		[P9_PASSTHROUGH] = "passthrough",
-		[P9_SQUASH] = "squash",
-		[P9_TRUSTED] = "trusted",
-		NULL,
-	};
-	static const struct suboption rows[] = {
-		{.name = "ro", .type = SUBOPTION_FLAG, .offset = offsetof(struct words, ro)},
-		{.name = "security",
-		 .type = SUBOPTION_WORD,
-		 .offset = offsetof(struct words, security),
-		 .words = ways},
-		{.name = NULL},
-	};
 	struct words words = {.security = P9_PASSTHROUGH};
 	struct virtio_p9_config config = {0};
-	char tag[VIRTIO_P9_TAG_MAX + 1], *cut = strdup(text), *copy = NULL;
+	char tag[VIRTIO_P9_TAG_MAX + 1], *copy;
 	const char *dir;
-	int ret = -1;
+	int ret = parse(text, &dir, tag, &words, &copy, err);
 
-	if (!cut)
-		return fail(err, "no memory");
-	if (!cut_tag(cut, tag, err) && !suboptions_parse(cut, &dir, rows, &words, &copy, err)) {
+	if (!ret) {
 		config.tag = tag;
 		config.read_only = words.ro;
 		config.security = (enum p9_security)words.security;
 		ret = build(world, dir, &config, vdev, err);
 	}
 	free(copy);
-	free(cut);
 	return ret;
 }
 
-static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+static bool share(const char *name, const char *text, struct virtio_shared *shared)
 {
-	char tag[VIRTIO_P9_TAG_MAX + 1], *cut = strdup(text);
+	struct words words = {0};
 	struct error ignored;
-	bool good = cut && !cut_tag(cut, tag, &ignored);
+	const char *dir;
+	char *copy;
+	bool good = !parse(text, &dir, shared->tag, &words, &copy, &ignored);
 
 	(void)name;
-	if (good)
-		snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, tag);
-	free(cut);
+	if (good) {
+		shared->read_only = words.ro;
+		shared->dir = strdup(dir);
+		good = shared->dir;
+	}
+	free(copy);
 	return good;
 }
 
@@ -158,6 +178,6 @@ const struct virtio_kind virtio_p9_kind = {
 	.help = "share a directory, which the guest mounts as TAG (mount -t 9p -o "
 		"trans=virtio,version=9p2000.L TAG /mnt)",
 	.prefix = "9p",
-	.claim = claim,
+	.share = share,
 	.build = build_option,
 };

@@ -125,7 +125,7 @@ static bool shares_memory(const char *text)
 	return virtio_fs_installed();
 }
 
-static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
+static bool share(const char *name, const char *text, struct virtio_shared *shared)
 {
 	struct words w = {0};
 	const char *first, *tag;
@@ -135,7 +135,10 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 
 	if (good) {
 		tag = cut_tag((char *)(uintptr_t)first);
-		snprintf(what, VIRTIO_CLAIM_MAX, VIRTIO_CLAIM_TAG, tag ? tag : name);
+		snprintf(shared->tag, sizeof(shared->tag), "%s", tag ? tag : name);
+		shared->read_only = w.ro;
+		shared->dir = strdup(first);
+		good = shared->dir;
 	}
 	free(copy);
 	return good;
@@ -147,6 +150,6 @@ const struct virtio_kind virtio_share_kind = {
 	.help = "a directory of the host: by virtiofsd where it is installed, else by 9p",
 	.prefix = "share",
 	.shares_memory = shares_memory,
-	.claim = claim,
+	.share = share,
 	.build = build,
 };

@@ -12,6 +12,7 @@
 #include "lkvm/virtio/vhost_user.h"
 #include "lkvm/virtio/vsock.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 START_TEST(names)
@@ -94,6 +95,42 @@ START_TEST(claims)
 }
 END_TEST
 
+/* Who mounts them for the user has to know them. */
+START_TEST(shares)
+{
+	static const struct {
+		const struct virtio_kind *kind;
+		const char *text, *dir, *tag; /* NULL: faulty */
+		bool read_only;
+	} cases[] = {
+		{&virtio_p9_kind, "/a,tag", "/a", "tag", false},
+		{&virtio_p9_kind, "/a,tag,ro", "/a", "tag", true},
+		{&virtio_p9_kind, "/a,,b:c,ro", "/a,b:c", "ro", false},
+		{&virtio_p9_kind, "/a,rome,security=squash", "/a", "rome", false},
+		{&virtio_p9_kind, "/a,tag,room", NULL, NULL, false},
+		{&virtio_p9_kind, "/a", NULL, NULL, false},
+		{&virtio_share_kind, "/a", "/a", "dev7", false},
+		{&virtio_share_kind, "/a:tag,ro", "/a", "tag", true},
+		{&virtio_share_kind, "/a:b/c", "/a:b/c", "dev7", false},
+		{&virtio_share_kind, "/a,rw", NULL, NULL, false},
+	};
+	struct virtio_shared shared;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool good = cases[i].kind->share("dev7", cases[i].text, &shared);
+
+		ck_assert_msg(good == !!cases[i].dir, "%s", cases[i].text);
+		if (!good)
+			continue;
+		ck_assert_str_eq(shared.dir, cases[i].dir);
+		ck_assert_str_eq(shared.tag, cases[i].tag);
+		ck_assert_int_eq(shared.read_only, cases[i].read_only);
+		free(shared.dir);
+	}
+}
+END_TEST
+
 /* The longest tag there is, and one beyond it. */
 START_TEST(long_tags)
 {
@@ -122,6 +159,7 @@ int main(int argc, char **argv)
 	(void)argv;
 	tcase_add_test(t, names);
 	tcase_add_test(t, claims);
+	tcase_add_test(t, shares);
 	tcase_add_test(t, long_tags);
 	suite_add_tcase(s, t);
 	return unit_main(s);

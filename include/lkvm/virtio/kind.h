@@ -18,6 +18,7 @@
 /* With its end: a device's name; what a device claims. */
 #define VIRTIO_NAME_MAX 24
 #define VIRTIO_CLAIM_MAX 160
+#define VIRTIO_TAG_MAX 128
 
 /* What kinds of different names claim alike. */
 #define VIRTIO_CLAIM_TAG "share with the tag '%s'"
@@ -59,6 +60,17 @@ struct virtio_world {
 };
 
 /**
+ * struct virtio_shared - a directory that a guest may mount, as the words of its option say
+ * @dir: where it is on the host, as it was written; from malloc()
+ * @tag: what the guest mounts it by
+ */
+struct virtio_shared {
+	char *dir;
+	char tag[VIRTIO_TAG_MAX];
+	bool read_only;
+};
+
+/**
  * struct virtio_kind - one way to ask for a device
  * @option: long option, without dashes; @letter: short one, or 0
  * @arg: what its value is called in help; NULL: the option is a flag
@@ -68,8 +80,11 @@ struct virtio_world {
  * @shares_memory: will a device for @text give guest memory to another process? Asked
  *                 before RAM is mapped (memory_share()); NULL: never
  * @claim: what a device @name for @text takes that a VM has but once, in words for people:
- *         "share with the tag 'work'". False where that is nothing, or the text is faulty, which
- *         @build says better; NULL: never anything
+ *         "MAC address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
+ *         which @build says better; NULL: never anything
+ * @share: the directory that a device @name for @text shares with the guest. False where the
+ *         text is faulty; NULL: the kind shares none. A VM has each tag but once, by whatever
+ *         kind: a claim of its own is not needed.
  * @build: a device from @text ("" for a flag): files are opened here, helpers are
  *         started by the device's start operation. Returns NULL with @err set, in
  *         which the option's name need not be said. *@vdev stays NULL with 0 returned
@@ -84,6 +99,7 @@ struct virtio_kind {
 	bool single;
 	bool (*shares_memory)(const char *text);
 	bool (*claim)(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX]);
+	bool (*share)(const char *name, const char *text, struct virtio_shared *shared);
 	int (*build)(const struct virtio_world *world, const char *text,
 		     struct virtio_device **vdev, struct error *err);
 };
