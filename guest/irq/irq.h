@@ -95,6 +95,7 @@ struct wire {
  * @asleep: times that a hart slept with an interrupt pending, until it was woken
  * @flood: interrupts of a flood
  * @stay: seconds to leave such a hart as it is
+ * @rest: seconds between what is measured and what is not
  * @since: when the last check had ended
  * @only: the one group of checks to play; empty for all
  */
@@ -109,7 +110,7 @@ struct bench {
 	size_t nr_wires;
 	struct wire *by_id[MAX_IDS];
 	unsigned int checks, bad, asleep;
-	uint32_t flood, stay;
+	uint32_t flood, stay, rest;
 	uint64_t since;
 	char only[8];
 };

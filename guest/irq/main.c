@@ -12,6 +12,8 @@
  *	irq.ids=all		check the upper halves of interrupt files too (see aia.c)
  *	irq.only=GROUP		play one group only: harts, lines, serial, plic, imsic, aplic,
  *				msix, or cost, which only measures
+ *	irq.rest=N		"cost" rests for N seconds before and after what it measures, and says
+ *				so first: "# rest 1" and on, so that the host can be looked at
  *	irq.stay=N		leave a hart that sleeps with its interrupt pending alone for N
  *				seconds, so that the host can be looked at
  *
@@ -369,7 +371,8 @@ static void checks(struct bench *b)
 
 	if (!b->only[0] || same(b->only, "harts"))
 		hart_checks(b);
-	if (!find_wires(b)) {
+	/* To measure the serial port does. */
+	if (!find_wires(b) && !(same(b->only, "cost") && b->nr_wires)) {
 		check(b, false, "devices are there");
 		return;
 	}
@@ -407,6 +410,7 @@ bool guest_main(const struct guest *guest)
 	b.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
 	b.flood = (uint32_t)option_number(guest, "irq.flood", 500);
 	b.stay = (uint32_t)option_number(guest, "irq.stay", 0);
+	b.rest = (uint32_t)option_number(guest, "irq.rest", 0);
 	b.since = read_time();
 	if (!option(guest, "irq.only", b.only, sizeof(b.only)))
 		b.only[0] = '\0';

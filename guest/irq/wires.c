@@ -358,6 +358,18 @@ static bool shared_flood(struct bench *b, struct wire *w)
 
 /* --- cost ------------------------------------------------------------------------ */
 
+/* Whoever counts exits does so meanwhile. */
+static void rest(struct bench *b, uint32_t nth)
+{
+	uint64_t until = read_time() + b->rest * b->guest->timebase;
+
+	if (!b->rest)
+		return;
+	print("# rest %u\n", nth);
+	while (read_time() < until)
+		;
+}
+
 /*
  * What an interrupt of the serial port costs this hart beside the port's own registers:
  * taken, claimed, completed, nothing more to claim. The same is done with and without.
@@ -370,19 +382,23 @@ void cost_checks(struct bench *b)
 
 	begin(b, w, 0);
 	b->chip->mask(b, w->source);
+	rest(b, 1);
 	without = read_time();
 	for (i = 0; i < b->flood; i++) {
 		w->raise(w);
 		w->lower(w);
 	}
 	without = read_time() - without;
+	rest(b, 2);
 	b->chip->unmask(b, w->source);
 	settle(b);
 	forget(b);
+	rest(b, 3);
 	with = read_time();
 	for (i = 0; i < b->flood; i++)
 		w->raise(w);
 	with = read_time() - with;
+	rest(b, 4);
 	b->chip->mask(b, w->source);
 	check(b, only(b, w->id, 0, b->flood), "cost: all came");
 	print("# an interrupt costs %u ns, its device %u ns\n",
