@@ -77,8 +77,7 @@ static void print_text(const struct host *h, const struct utsname *uts)
 		printf(" %s (%u bits)%s", hgatp_name(widths[i]), widths[i], i + 1 < n ? "," : "");
 	printf("\n  chosen by %s\n", hgatp_interface_name(h->gstage.interface));
 	printf("first stage: up to %s\n", first_stage(h));
-	printf("interrupt chips: plic (in lkvm)%s\n",
-	       h->aia ? "; the kernel also has aia, which this version does not use" : "");
+	printf("interrupt chips: plic (in lkvm)%s\n", h->aia ? ", aia (in the kernel)" : "");
 	printf("vCPUs: at most %d, %d advised; memslots: %d\n", h->vcpus_max, h->vcpus_advised,
 	       h->memslots);
 	printf("time: %llu Hz\n", (unsigned long long)h->timebase);
@@ -131,8 +130,8 @@ static void print_json(const struct host *h, const struct utsname *uts)
 	for (i = 0; i < n; i++)
 		printf("%s{\"name\": \"%s\", \"gpa_bits\": %u}", i ? ", " : "",
 		       hgatp_option(widths[i]), widths[i]);
-	printf("]},\n  \"satp\": \"%s\",\n  \"irqchips\": [\"plic\"],\n  \"kernel_aia\": %s,\n",
-	       first_stage(h), h->aia ? "true" : "false");
+	printf("]},\n  \"satp\": \"%s\",\n  \"irqchips\": [\"plic\"%s],\n  \"kernel_aia\": %s,\n",
+	       first_stage(h), h->aia ? ", \"aia\"" : "", h->aia ? "true" : "false");
 	printf("  \"vcpus\": {\"max\": %d, \"advised\": %d},\n  \"memslots\": %d,\n", h->vcpus_max,
 	       h->vcpus_advised, h->memslots);
 	printf("  \"timebase\": %llu,\n  \"cbom\": %u, \"cboz\": %u, \"cbop\": %u, \"vlenb\": "

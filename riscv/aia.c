@@ -6,15 +6,16 @@
  *
  * What KVM wants: the device is created when all vCPUs exist and before one has run;
  * the number of sources is at most that of identities; every IMSIC's page lies at base
- * + hart * 4096, the base aligned to all of them. The vCPU's index is used for
- * addresses and its id for state: here both are the hart number.
+ * + hart * 4096, the base aligned to all of them; there is one group of them, and no room
+ * between for guest files of a guest's own. The vCPU's index is used for addresses and its id
+ * for state: here both are the hart number.
  *
  * Wired interrupts go through KVM_IRQ_LINE only. (An irqfd on an APLIC pin would stay
  * high for ever: KVM's fast path never lowers it.) The line's level must be told when
  * it falls too, because Linux re-triggers level sources by what KVM remembers of it.
  *
- * No state but what the header shows; any thread may send. What is saved: nothing here
- * yet.
+ * No state but what the header shows; any thread may send. What is saved: see
+ * riscv/aia_state.c.
  */
 #include "lkvm/riscv/aia.h"
 
@@ -134,6 +135,11 @@ static int configure(struct aia *aia, const struct aia_request *req, struct erro
 	if (get_config(aia, CONFIG_MODE, &aia->mode, "the mode", err) ||
 	    get_config(aia, CONFIG_IDS, &aia->ids, "the number of identities", err))
 		return -1;
+	if (req->ids < aia->ids) {
+		if (set_config(aia, CONFIG_IDS, req->ids, "the number of identities", err))
+			return -1;
+		aia->ids = req->ids;
+	}
 	if (aia->ids < MIN_IDS || aia->ids < req->sources)
 		return fail(err, "%u identities for %u sources", aia->ids, req->sources);
 	aia->sources = req->sources;
@@ -154,8 +160,8 @@ static int configure(struct aia *aia, const struct aia_request *req, struct erro
  * half of a register (Linux, 7.2 for one, changes 32 bits of 64 there): interrupts by them
  * never come, without a word. A guest takes identities from 1 on, so with more than 31
  * interrupts on a hart it is stuck. What KVM does is found out by writing one: before
- * anything has run every file is in software, unless the mode forbids that. Such a KVM
- * reads 32 bits too, and extends the sign: bit 31 is not among those tried.
+ * anything has run every file is in software, also where the mode forbids that later. Such
+ * a KVM reads 32 bits too, and extends the sign: bit 31 is not among those tried.
  */
 static int check_files(struct aia *aia, struct error *err)
 {
@@ -164,7 +170,7 @@ static int check_files(struct aia *aia, struct error *err)
 	int ret;
 
 	aia->usable = aia->ids;
-	if (aia->mode == MODE_HWACCEL || sizeof(long) != sizeof(upper))
+	if (sizeof(long) != sizeof(upper))
 		return 0;
 	ret = aia_set(aia, AIA_GROUP_IMSIC, IMSIC_EIE0(0), &upper);
 	if (ret >= 0)
@@ -173,7 +179,8 @@ static int check_files(struct aia *aia, struct error *err)
 		ret = aia_set(aia, AIA_GROUP_IMSIC, IMSIC_EIE0(0), &none);
 	if (ret < 0)
 		return fail_errno(err, -ret, "trying its interrupt files");
-	if (got != upper)
+	aia->halves = got != upper;
+	if (aia->halves && aia->mode != MODE_HWACCEL)
 		aia->usable = LOWER_HALF;
 	return 0;
 }
@@ -220,6 +227,11 @@ int aia_send(const struct aia *aia, uint64_t address, uint32_t data)
 	int ret = kvm_vm_ioctl(aia->kvm, KVM_SIGNAL_MSI, (unsigned long)&msi);
 
 	return ret < 0 ? ret : 0;
+}
+
+bool aia_all_in_hardware(const struct aia *aia)
+{
+	return aia->mode == MODE_HWACCEL;
 }
 
 const char *aia_mode_name(uint32_t mode)

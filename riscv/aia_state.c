@@ -17,7 +17,9 @@
  * sends one.
  *
  * KVM sees to it that registers hold what they can; a message to a hart that is not there
- * it drops.
+ * it drops. Before a vCPU has run all files are in software, also those that hardware will have.
+ * Where they take half of a register there (riscv/aia.c), the other half is refused here: KVM
+ * would drop it without a word. What such a KVM gives is half a register too, its sign extended.
  *
  * Thread: the loop's; no lock. What is saved: this is it.
  */
@@ -79,6 +81,36 @@ static void access_attr(struct io *io, uint32_t group, uint64_t attr, void *valu
 		   group == AIA_GROUP_IMSIC ? "an interrupt file" : "the APLIC");
 }
 
+/* KVM's 32 bits of it, with the sign in the others? Those that are no sign are hardware's. */
+static uint64_t without_sign(const struct aia *aia, uint64_t value)
+{
+	return aia->halves && value >> 31 == UINT64_MAX >> 31 ? (uint32_t)value : value;
+}
+
+static void check_word(struct io *io, uint64_t value, unsigned int word)
+{
+	unsigned int identity = word * 64 + 32;
+
+	if (!io->aia->halves || !(value >> 32) || io->x->failed)
+		return;
+	for (value >>= 32; !(value & 1); value >>= 1)
+		identity++;
+	io->x->failed = true;
+	fail(&io->x->err,
+	     "the guest uses interrupt identity %u, and KVM's interrupt files in software, where a "
+	     "loaded VM begins, can't hold it here",
+	     identity);
+}
+
+static void access_word(struct io *io, uint64_t attr, uint64_t *value, unsigned int word)
+{
+	if (io->set)
+		check_word(io, *value, word);
+	access_attr(io, AIA_GROUP_IMSIC, attr, value);
+	if (!io->set)
+		*value = without_sign(io->aia, *value);
+}
+
 static void access_file(struct io *io, unsigned int hart, struct file *f)
 {
 	uint64_t base = (uint64_t)hart << 12;
@@ -86,9 +118,9 @@ static void access_file(struct io *io, unsigned int hart, struct file *f)
 
 	access_attr(io, AIA_GROUP_IMSIC, base | ISEL_EITHRESHOLD, &f->threshold);
 	for (i = 0; i < words; i++)
-		access_attr(io, AIA_GROUP_IMSIC, base | ISEL_EIE(i), &f->enable[i]);
+		access_word(io, base | ISEL_EIE(i), &f->enable[i], i);
 	for (i = 0; i < words; i++)
-		access_attr(io, AIA_GROUP_IMSIC, base | ISEL_EIP(i), &f->pending[i]);
+		access_word(io, base | ISEL_EIP(i), &f->pending[i], i);
 	access_attr(io, AIA_GROUP_IMSIC, base | ISEL_EIDELIVERY, &f->delivery);
 }
 

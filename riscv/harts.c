@@ -18,7 +18,10 @@
  * hart may run for ever without an exit. So harts that were not seen are kicked out of
  * the guest from time to time, more and more seldom, until their program counter shows
  * that they were started, or a minute has passed: a guest that starts a hart later
- * than that is on its own.
+ * than that is on its own. Unless it is one that needs this, which shows in a second hart
+ * whose scounteren is still 0 when it is seen: then harts are looked at once a second for good,
+ * and while one is stopped, which may come back, more often. In between, the program of a user on
+ * a CPU that has just come back may be killed for reading the time.
  *
  * Thread and lock: a hart's registers are touched on its own thread only; the timer
  * runs on the loop's and only kicks. What is saved: nothing; scounteren is among the
@@ -34,20 +37,27 @@
 
 #define FIRST_WAIT (20 * NSEC_PER_MSEC)
 #define LONGEST_WAIT (16 * NSEC_PER_SEC)
+#define OLD_GUEST_WAIT NSEC_PER_SEC
+#define GONE_WAIT (50 * NSEC_PER_MSEC)
 
-static void open_counters(const struct kvm_vcpu *vcpu)
+/* Return: were they shut? */
+static bool open_counters(const struct kvm_vcpu *vcpu)
 {
 	unsigned long now;
 
-	if (!kvm_get_reg(vcpu, reg_long(REG_CSR, 0, CSR_SCOUNTEREN), &now) && !now)
-		reg_set_long(vcpu, REG_CSR, 0, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
+	if (kvm_get_reg(vcpu, reg_long(REG_CSR, 0, CSR_SCOUNTEREN), &now) || now)
+		return false;
+	reg_set_long(vcpu, REG_CSR, 0, CSR_SCOUNTEREN, SCOUNTEREN_CY_TM_IR);
+	return true;
 }
 
 /* A hart that KVM has reset is on its way through user space. */
 static void see(struct arch_vm *a, struct vcpu *vcpu)
 {
 	a->harts[vcpu->id].seen = true;
-	open_counters(&vcpu->kvm);
+	a->harts[vcpu->id].gone = false;
+	if (open_counters(&vcpu->kvm) && vcpu->id)
+		a->old_guest = true;
 	if (a->irq.plic)
 		plic_drive_output(a->irq.plic, vcpu->id);
 }
@@ -61,17 +71,23 @@ static void watch(struct arch_vm *a, uint64_t wait)
 static void kick_unseen(void *opaque)
 {
 	struct arch_vm *a = opaque;
-	bool unseen = false;
+	bool unseen = false, gone = false;
 	unsigned int i;
 
 	for (i = 0; i < a->vm->nr_vcpus; i++) {
-		if (a->harts[i].seen)
-			continue;
-		unseen = true;
-		vcpu_kick(&a->vm->vcpus[i]);
+		struct hart *hart = &a->harts[i];
+
+		unseen = unseen || (!hart->seen && !hart->gone);
+		gone = gone || hart->gone;
+		if (!hart->seen || a->old_guest)
+			vcpu_kick(&a->vm->vcpus[i]);
 	}
-	if (unseen && a->hart_wait < LONGEST_WAIT)
+	if (gone)
+		loop_timer_arm(&a->hart_watch, now_ns() + GONE_WAIT);
+	else if (unseen && a->hart_wait < LONGEST_WAIT)
 		watch(a, 2 * a->hart_wait);
+	else if (a->old_guest)
+		loop_timer_arm(&a->hart_watch, now_ns() + OLD_GUEST_WAIT);
 }
 
 void machine_harts_init(struct arch_vm *a)
@@ -88,6 +104,9 @@ void machine_harts_finish(struct arch_vm *a)
 void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu)
 {
 	a->harts[vcpu->id].seen = false;
+	a->harts[vcpu->id].gone = false;
+	/* The next kernel may be another. */
+	a->old_guest = false;
 	if (!vcpu->id)
 		open_counters(&vcpu->kvm);
 	if (vcpu->id && machine_has_aia(a))
@@ -112,9 +131,18 @@ void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
 void arch_vcpu_kicked(struct vcpu *vcpu)
 {
 	struct arch_vm *a = vcpu->vm->arch;
+	struct hart *hart = &a->harts[vcpu->id];
+	uint32_t state;
 
+	if (!machine_has_aia(a) || (hart->seen && !a->old_guest))
+		return;
+	if (a->old_guest && !kvm_get_mp_state(&vcpu->kvm, &state) &&
+	    state == KVM_MP_STATE_STOPPED) {
+		hart->gone = hart->gone || hart->seen;
+		hart->seen = false;
+		return;
+	}
 	/* A hart that was never started stands at 0. */
-	if (machine_has_aia(a) && !a->harts[vcpu->id].seen &&
-	    reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_PC))
+	if (hart->seen || reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_PC))
 		see(a, vcpu);
 }

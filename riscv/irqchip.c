@@ -30,6 +30,7 @@
 
 #include "lkvm/arch.h"
 #include "lkvm/riscv/aia_state.h"
+#include "lkvm/riscv/regs.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -330,6 +331,8 @@ static int plan(struct arch_vm *a, struct error *err)
 {
 	struct error why;
 
+	if (a->cfg->irqchip == IRQCHIP_PLIC && a->cfg->aia != AIA_AUTO)
+		return fail(err, "--aia: with --irqchip plic there are no interrupt files");
 	if (a->cfg->irqchip == IRQCHIP_PLIC)
 		return 0;
 	if (!aia_possible(a, &why)) {
@@ -338,7 +341,12 @@ static int plan(struct arch_vm *a, struct error *err)
 	}
 	if (a->cfg->irqchip == IRQCHIP_AIA)
 		return fail(err, "--irqchip aia: %s", why.msg);
-	log_info(a->vm->log, "interrupts: the PLIC: %s", why.msg);
+	a->irq.why_plic = why;
+	/* Who says more of the AIA wants it; the others are told when they ask. */
+	if (a->cfg->aia != AIA_AUTO)
+		log_warning(a->vm->log, "interrupts: the PLIC, without --aia: %s", why.msg);
+	else
+		log_info(a->vm->log, "interrupts: the PLIC: %s", why.msg);
 	return 0;
 }
 
@@ -386,6 +394,47 @@ static int enough_identities(const struct arch_vm *a, struct error *err)
 		    a->nr_virtio, a->irq.aia.usable);
 }
 
+/* The last wire that anything drives. */
+static uint32_t last_wire(const struct arch_vm *a)
+{
+	return a->vm->cfg->transport == TRANSPORT_MMIO && a->nr_virtio
+		       ? IRQ_VIRTIO - 1 + (uint32_t)a->nr_virtio
+		       : IRQ_PCI + 3;
+}
+
+/*
+ * Of each file: for all interrupts there can be on one hart, twice, because one that is moved
+ * has two for a while. KVM goes through all of a file in software at each interrupt.
+ */
+static uint32_t needed_identities(const struct arch_vm *a)
+{
+	/* And PCI's four pins. */
+	uint32_t n = OTHER_IDENTITIES + 4 + machine_virtio_interrupts(a);
+
+	return (2 * n + 64) / 64 * 64 - 1;
+}
+
+/*
+ * KVM before Linux 6.18 looks for the file of a hart that sleeps on the CPU where its thread is
+ * just then. Of one that was moved since, it sees nothing pending and asks for no wake-up: the
+ * hart sleeps on, whatever comes. Mended by "Move HGEI[E|P] CSR access to IMSIC virtualization"
+ * (6.16) and "Read HGEIP CSR on the correct cpu" (6.18, whose first release candidate brought
+ * FWFT).
+ */
+static bool wakes_by_hardware_files(const struct vm *vm)
+{
+	uint64_t on;
+
+	return !reg_get_long(&vm->vcpus[0].kvm, REG_SBI_EXT, EXT_SINGLE, SBI_EXT_FWFT, &on);
+}
+
+static enum aia_choice files(const struct vm *vm)
+{
+	const struct arch_vm *a = vm->arch;
+
+	return a->cfg->aia == AIA_AUTO && !wakes_by_hardware_files(vm) ? AIA_EMUL : a->cfg->aia;
+}
+
 int arch_irqchip(struct vm *vm, struct error *err)
 {
 	struct arch_vm *a = vm->arch;
@@ -394,8 +443,9 @@ int arch_irqchip(struct vm *vm, struct error *err)
 		.aplic = MAP_APLIC,
 		.imsic = MAP_IMSIC,
 		.harts = vm->nr_vcpus,
-		.sources = MACHINE_SOURCES,
-		.mode = a->cfg->aia,
+		.sources = last_wire(a),
+		.ids = a->cfg->identities ? a->cfg->identities : needed_identities(a),
+		.mode = files(vm),
 	};
 	struct error why;
 
@@ -413,6 +463,7 @@ int arch_irqchip(struct vm *vm, struct error *err)
 		return fail(err, "%sthe kernel's AIA: %s",
 			    a->cfg->irqchip == IRQCHIP_AIA ? "--irqchip aia: " : "", why.msg);
 	log_warning(vm->log, "interrupts: the PLIC, because the kernel's AIA failed: %s", why.msg);
+	c->why_plic = why;
 	c->try_aia = false;
 	a->msi = NULL;
 	a->isa_decided = false;
@@ -436,7 +487,9 @@ void machine_irqchip_finish(struct arch_vm *a)
 
 uint32_t machine_identities(const struct arch_vm *a)
 {
-	return a->irq.plic ? UINT32_MAX : a->irq.aia.usable;
+	if (a->irq.plic)
+		return UINT32_MAX;
+	return a->cfg->usable ? a->cfg->usable : a->irq.aia.usable;
 }
 
 bool machine_has_aia(const struct arch_vm *a)
@@ -444,12 +497,31 @@ bool machine_has_aia(const struct arch_vm *a)
 	return a->irq.try_aia;
 }
 
+const char *arch_entry_failure(struct vcpu *vcpu, char *buf, size_t len)
+{
+	const struct machine_irqchip *c = &vcpu->vm->arch->irq;
+	const struct kvm_run *run = vcpu->kvm.run;
+
+	if (!c->plic && aia_all_in_hardware(&c->aia))
+		snprintf(buf, len,
+			 "host CPU %u has no interrupt file left, of which --aia hwaccel needs one "
+			 "for "
+			 "each vCPU on whichever CPU it runs; --aia auto does without",
+			 run->fail_entry.cpu);
+	else
+		snprintf(buf, len, "KVM could not enter the guest, reason 0x%llx",
+			 (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+	return buf;
+}
+
 void machine_irqchip_print(const struct arch_vm *a, FILE *out)
 {
 	const struct aia *aia = &a->irq.aia;
 
 	if (a->irq.plic)
-		fprintf(out, "interrupts: PLIC in user space, %u sources\n", MACHINE_SOURCES);
+		fprintf(out, "interrupts: PLIC in user space, %u sources%s%s%s\n", MACHINE_SOURCES,
+			a->irq.why_plic.msg[0] ? " (" : "", a->irq.why_plic.msg,
+			a->irq.why_plic.msg[0] ? ")" : "");
 	else
 		fprintf(out,
 			"interrupts: AIA in the kernel, %u sources, %u identities (%u usable), "

@@ -557,10 +557,10 @@ void arch_reset(struct vm *vm)
 	size_t i;
 
 	machine_state_free(a);
-	machine_irqchip_reset(a);
 	for (i = 0; i < a->nr_devices; i++)
 		if (a->devices[i].device->ops->reset)
 			a->devices[i].device->ops->reset(a->devices[i].device);
+	machine_irqchip_reset(a);
 }
 
 void arch_destroy(struct vm *vm)

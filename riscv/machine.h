@@ -29,6 +29,8 @@
 
 /* Wires to the interrupt chip, 1 to this. */
 #define MACHINE_SOURCES 127u
+#define IRQ_PCI 32u    /* and three more, for the four pins */
+#define IRQ_VIRTIO 40u /* behind virtio-mmio: this one and on */
 
 struct arch_vm;
 struct machine_state;
@@ -61,9 +63,10 @@ struct machine_device {
  * struct hart - what is remembered of a hart beside KVM (harts.c)
  * @seen: it came to user space since KVM last reset it, as far as lkvm knows (its own
  *        thread writes)
+ * @gone: it was seen, and the guest has stopped it
  */
 struct hart {
-	_Atomic bool seen;
+	_Atomic bool seen, gone;
 };
 
 /**
@@ -72,6 +75,7 @@ struct hart {
  * @plic: the one in user space; NULL where the kernel's AIA is used
  * @aia: the one in the kernel
  * @try_aia: it is to be used, or is
+ * @why_plic: what kept the AIA from being had, where that was looked at; "" else
  * @dev: its place in the machine's table
  * @levels: of the wires to it; @raised: how often each rose
  * @messages: what devices may send; @sent: how many of them lkvm sent
@@ -83,6 +87,7 @@ struct machine_irqchip {
 	struct plic *plic;
 	struct aia aia;
 	bool try_aia, built;
+	struct error why_plic;
 	struct device dev;
 	_Atomic uint64_t levels[2], raised[MACHINE_SOURCES + 1], sent;
 	struct msi_table messages;
@@ -124,7 +129,7 @@ struct machine_console {
  * @msi: what takes devices' messages, or NULL
  * @bootargs: the kernel command line that results, or NULL
  * @isa: decided on the first vCPU, once
- * @harts, @hart_watch, @hart_wait: see harts.c
+ * @harts, @hart_watch, @hart_wait, @old_guest: see harts.c
  * @wake_check: looks for a reason to end a suspend at once
  * @state: what a loaded VM is held by, or NULL (state.c)
  * @sleeper: the hart that suspended the guest to RAM; @sleep_in_kvm: KVM holds back the
@@ -158,6 +163,7 @@ struct arch_vm {
 	struct hart *harts;
 	struct loop_timer hart_watch;
 	_Atomic uint64_t hart_wait;
+	_Atomic bool old_guest;
 	struct loop_work wake_check;
 	bool dumped;
 	struct machine_state *state;
@@ -230,6 +236,7 @@ int machine_add(struct arch_vm *a, const struct machine_device *row, const struc
 /**
  * machine_virtio_shares_memory() - will one of them give RAM to another process?
  * machine_virtio_build() - the virtio devices that were asked for, behind nothing yet
+ * machine_virtio_interrupts() - the most interrupts that they may have, vectors or wires
  * machine_virtio_attach() - put them behind their transports; the interrupt chip is
  * certain. Nothing where that was done before.
  * machine_virtio_flush() - the guest has ended: hand on what it gave (loop thread)
@@ -238,6 +245,7 @@ int machine_add(struct arch_vm *a, const struct machine_device *row, const struc
  */
 bool machine_virtio_shares_memory(const struct arch_vm *a);
 int machine_virtio_build(struct arch_vm *a, struct error *err);
+uint32_t machine_virtio_interrupts(const struct arch_vm *a);
 int machine_virtio_attach(struct arch_vm *a, struct error *err);
 void machine_virtio_flush(struct arch_vm *a);
 void machine_virtio_finish(struct arch_vm *a);

@@ -25,7 +25,6 @@
 
 #define MAP_PCI_ECAM UINT64_C(0x30000000)
 #define MAP_PCI_WINDOW UINT64_C(0x40000000)
-#define IRQ_PCI 32u
 
 /*
  * The first cell of a child address in ranges: which space. The upper one is for large

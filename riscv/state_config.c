@@ -4,7 +4,8 @@
  * (include/lkvm/arch_state.h).
  *
  *	u32 harts
- *	u8  interrupt chip (1 PLIC, 2 AIA); u32 interrupt identities of a hart (PLIC: 0)
+ *	u8  interrupt chip (1 PLIC, 2 AIA); u32 interrupt identities of a hart, u32 how many of
+ *	    them devices go by (PLIC: 0); u8 where its files live (0 anywhere, 1 in hardware)
  *	u32 width of guest physical addresses
  *	u32 widest first-stage mode that the guest was told of, as in satp.MODE
  *	u64 address, u64 size of the window for 64-bit PCI BARs; 0 and 0 without PCI
@@ -39,12 +40,15 @@
 #define PROBE_APLIC UINT64_C(0x0d000000)
 #define PROBE_IMSIC UINT64_C(0x28000000)
 
+#define FILES_ANY 0
+#define FILES_HARDWARE 1
+
 #define MAX_SBI 64
 #define SBI_NAME_MAX 32
 
 struct arch_saved {
-	uint32_t harts, identities, gpa_bits, satp_mode;
-	uint8_t chip;
+	uint32_t harts, identities, usable, gpa_bits, satp_mode;
+	uint8_t chip, files;
 	uint64_t pci64, pci64_size;
 	char *isa;
 	uint32_t nr_sbi;
@@ -73,6 +77,10 @@ static void walk_saved(void *opaque, struct xfer *x)
 	xfer_check(x, s->chip == CHIP_PLIC || s->chip == CHIP_AIA,
 		   "an interrupt chip that this lkvm does not know");
 	xfer_u32(x, &s->identities);
+	xfer_u32(x, &s->usable);
+	xfer_check(x, s->usable <= s->identities, "more identities than there are");
+	xfer_u8(x, &s->files);
+	xfer_check(x, s->files <= FILES_HARDWARE, "interrupt files that this lkvm does not know");
 	xfer_u32(x, &s->gpa_bits);
 	xfer_u32(x, &s->satp_mode);
 	xfer_u64(x, &s->pci64);
@@ -97,6 +105,9 @@ int machine_config_save(const struct arch_vm *a, struct snapshot_writer *w, stru
 		.harts = a->vm->nr_vcpus,
 		.chip = a->irq.plic ? CHIP_PLIC : CHIP_AIA,
 		.identities = a->irq.plic ? 0 : a->irq.aia.ids,
+		.usable = a->irq.plic ? 0 : machine_identities(a),
+		.files = !a->irq.plic && aia_all_in_hardware(&a->irq.aia) ? FILES_HARDWARE
+									  : FILES_ANY,
 		.gpa_bits = a->hgatp.bits,
 		.satp_mode = a->satp_mode,
 		.pci64 = a->pci ? a->map.pci64.gpa : 0,
@@ -153,6 +164,9 @@ void arch_saved_apply(const struct arch_saved *s, struct arch_config *cfg)
 	unsigned int i;
 
 	cfg->irqchip = s->chip == CHIP_PLIC ? IRQCHIP_PLIC : IRQCHIP_AIA;
+	cfg->aia = s->files == FILES_HARDWARE ? AIA_HWACCEL : AIA_AUTO;
+	cfg->identities = s->identities;
+	cfg->usable = s->usable;
 	cfg->satp = s->satp_mode == 9 ? SATP_SV48 : s->satp_mode == 10 ? SATP_SV57 : SATP_SV39;
 	cfg->isa.list = s->isa;
 	for (i = 0; i < SBI_EXT_COUNT; i++)
@@ -214,8 +228,13 @@ static void check_satp(const struct arch_saved *s, const struct kvm_vcpu *vcpu, 
 /* A wire is enough to ask: what counts is how many identities a file has. */
 static void check_aia(const struct arch_saved *s, const struct kvm *kvm, struct reasons *why)
 {
-	const struct aia_request req = {
-		.aplic = PROBE_APLIC, .imsic = PROBE_IMSIC, .harts = 1, .sources = 1};
+	const struct aia_request req = {.aplic = PROBE_APLIC,
+					.imsic = PROBE_IMSIC,
+					.harts = 1,
+					.sources = 1,
+					.ids = s->identities,
+					.mode = s->files == FILES_HARDWARE ? AIA_HWACCEL
+									   : AIA_AUTO};
 	struct error err;
 	struct aia aia;
 
@@ -228,6 +247,12 @@ static void check_aia(const struct arch_saved *s, const struct kvm *kvm, struct 
 	if (aia.ids != s->identities)
 		reasons_add(why, "the guest's harts have %u interrupt identities, here %u",
 			    s->identities, aia.ids);
+	else if (aia.usable < s->usable)
+		reasons_add(
+			why,
+			"the guest's devices interrupt by up to %u identities, of which only %u "
+			"work here",
+			s->usable, aia.usable);
 	aia_close(&aia);
 }
 

@@ -32,7 +32,6 @@
 
 #define MAP_VIRTIO UINT64_C(0x10001000)
 #define VIRTIO_STEP UINT64_C(0x1000)
-#define IRQ_VIRTIO 40
 
 /**
  * struct machine_virtio - one virtio device of the machine
@@ -287,6 +286,20 @@ static void share_vectors(struct arch_vm *a)
 		left -= vdev->nr_queues - 1;
 		vdev->vectors = vdev->nr_queues + 1;
 	}
+}
+
+uint32_t machine_virtio_interrupts(const struct arch_vm *a)
+{
+	uint32_t n = 0;
+	size_t i;
+
+	for (i = 0; i < a->nr_virtio; i++) {
+		const struct virtio_device *vdev = a->virtio[i].vdev;
+
+		if (vdev)
+			n += a->vm->cfg->transport == TRANSPORT_MMIO ? 1 : vdev->nr_queues + 1;
+	}
+	return n;
 }
 
 int machine_virtio_attach(struct arch_vm *a, struct error *err)

@@ -140,12 +140,7 @@ enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
 	case KVM_EXIT_FAIL_ENTRY:
-		snprintf(text, sizeof(text),
-			 "KVM could not enter the guest, reason 0x%llx: with hardware interrupt "
-			 "files "
-			 "this host has none free",
-			 (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-		return report(vcpu, text);
+		return report(vcpu, arch_entry_failure(vcpu, text, sizeof(text)));
 	case KVM_EXIT_DEBUG:
 		return report(vcpu, "a breakpoint was hit, but nobody is debugging this VM");
 	case KVM_EXIT_INTERNAL_ERROR:

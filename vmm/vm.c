@@ -206,9 +206,10 @@ static int start_threads(struct vm *vm, struct error *err)
 /* The vCPUs are stopped: a new KVM VM over the same RAM and devices. */
 static int restart(struct vm *vm, struct error *err)
 {
+	/* First the devices, whose threads may be about to interrupt. */
+	arch_reset(vm);
 	destroy_vcpus(vm);
 	kvm_vm_destroy(&vm->kvm);
-	arch_reset(vm);
 	vm->resets++;
 	vm->origin.known = false;
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||

@@ -103,6 +103,13 @@ int arch_registers(struct vcpu *vcpu, arch_register_fn each, void *opaque, struc
 const char *arch_vcpu_state(struct vcpu *vcpu);
 
 /**
+ * arch_entry_failure() - what KVM_EXIT_FAIL_ENTRY means on this architecture, and what can be done
+ *
+ * Return: @buf, with one sentence. vCPU thread.
+ */
+const char *arch_entry_failure(struct vcpu *vcpu, char *buf, size_t len);
+
+/**
  * arch_run_error() - what a failed KVM_RUN means on this architecture
  *
  * Return: a sentence, or NULL where errno says all there is.

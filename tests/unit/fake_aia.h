@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAKE_AIA_MAX_HARTS 64
+#define FAKE_AIA_MAX_HARTS 1024
 #define FAKE_AIA_MAX_MSIS 64
 #define FAKE_AIA_MAX_IRQFDS 128
 #define FAKE_MAX_DOORBELLS 128

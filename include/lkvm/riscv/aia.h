@@ -18,13 +18,14 @@ enum aia_choice {
  * struct aia_request - what the machine wants
  * @aplic, @imsic: bases of their windows
  * @harts: vCPUs; hart numbers are vCPU ids, from 0 on
- * @sources: wired sources at least
+ * @sources: wired sources
+ * @ids: identities that each file is to have: 63, 127 and so on; KVM's most where that is less
  * @mode: where the interrupt files live
  */
 struct aia_request {
 	gpa_t aplic, imsic;
 	unsigned int harts;
-	uint32_t sources;
+	uint32_t sources, ids;
 	enum aia_choice mode;
 };
 
@@ -37,6 +38,7 @@ struct aia_request {
  * @fd: -1 where there is none
  * @ids: interrupt identities of each file
  * @usable: how many of them, from 1 on, an interrupt can come by (see riscv/aia.c)
+ * @halves: files in software can't hold the others
  * @sources: wired sources
  * @hart_bits: of a message's address
  * @mode: as KVM says
@@ -46,6 +48,7 @@ struct aia {
 	int fd;
 	uint32_t ids, usable, sources, hart_bits;
 	uint32_t mode;
+	bool halves;
 };
 
 /**
@@ -94,6 +97,11 @@ int aia_set(const struct aia *aia, uint32_t group, uint64_t attr, const void *va
 #define AIA_GROUP_CTRL 2
 #define AIA_GROUP_APLIC 3
 #define AIA_GROUP_IMSIC 4
+
+/**
+ * aia_all_in_hardware() - is the mode one that has no files in software ("hwaccel")?
+ */
+bool aia_all_in_hardware(const struct aia *aia);
 
 /**
  * aia_mode_name() - "emul", "hwaccel", "auto" for a mode as KVM counts them

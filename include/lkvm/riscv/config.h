@@ -21,6 +21,8 @@ enum irqchip_choice {
  * struct arch_config - what only a RISC-V VM has
  * @irqchip: which interrupt chip
  * @aia: where its interrupt files live
+ * @identities: of each file, and @usable: how many of them devices go by; 0: as many as
+ *              are needed, and can be had
  * @hgatp: G-stage mode and width
  * @satp: the guest's own paging mode
  * @isa: extensions and ids
@@ -28,6 +30,7 @@ enum irqchip_choice {
 struct arch_config {
 	enum irqchip_choice irqchip;
 	enum aia_choice aia;
+	uint32_t identities, usable;
 	struct hgatp_request hgatp;
 	enum satp_choice satp;
 	struct isa_request isa;

@@ -35,6 +35,7 @@ enum {
 	SBI_EXT_PMU = 6,
 	SBI_EXT_DBCN = 9,
 	SBI_EXT_SUSP = 11,
+	SBI_EXT_FWFT = 12, /* Linux arch/riscv/include/uapi/asm/kvm.h, since 6.18 */
 	SBI_EXT_MPXY = 13,
 };
 
