@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: aia
-# long-hosts: sv57 aia aia-guests stable-aia
+# long-hosts: sv57 aia aia-guests stable-aia stable-aia-guests
 # files: virtio rootfs
 # lab: --helpers --modules=tun,vhost_net,vhost_vsock
 # open: passed whole on aia once; until it has done so many times it runs by its name only
@@ -11,7 +11,7 @@
 # Interrupts on the move: a guest with a disk, a network card that the kernel's vhost serves, a disk
 # of another process, sockets by vhost and a console has its interrupts moved among its CPUs, and CPUs
 # taken away and brought back, while fio verifies what it writes and files come over the network
-# with their sums compared. Nothing is lost and nothing gets stuck; then the guest reboots in the
+# with their sums compared, beside iperf3 both ways. Nothing is lost and nothing gets stuck; then the guest reboots in the
 # middle of all that, and it works once more. /proc/interrupts names the chip that was meant.
 #
 # The short form is one guest of 4 vCPUs behind PCI. The long one makes 1,000 moves and takes a CPU
@@ -73,15 +73,19 @@ echo "fio: $(tail -n 1 /tmp/fio)" >>/tmp/bad; echo >>/tmp/fio.rounds; done; echo
 [ \$s = $USER_SUM ] || echo \"vhost-user: \$s\" >>/tmp/bad; echo >>/tmp/user.rounds; done; echo >>/tmp/ended) &)"
 	told 20 '( (while [ ! -e /tmp/stop ]; do vsock echo vsock:2:22 65536 1 >/tmp/vsock 2>&1 ||
 echo "vsock: $(tail -n 1 /tmp/vsock)" >>/tmp/bad; echo >>/tmp/vsock.rounds; done; echo >>/tmp/ended) &)'
-	LOADS=4
+	# Its server may still be busy with who rebooted.
+	told 20 '( (way=; while [ ! -e /tmp/stop ]; do chroot /r iperf3 -c 10.7.0.1 -t 2 $way >/tmp/iperf 2>&1 || {
+grep -q busy /tmp/iperf && sleep 1 || echo "iperf3: $(tail -n 1 /tmp/iperf)" >>/tmp/bad; }; [ "$way" ] && way= || way=-R;
+echo >>/tmp/iperf.rounds; done; echo >>/tmp/ended) &)'
+	LOADS=5
 }
 
 # unload: all of them come to their end, and nothing was wrong.
 unload() {
-	told 120 "touch /tmp/stop; n=0; until [ \$(wc -l </tmp/ended) = $LOADS ] || [ \$n = 100 ]; do n=\$((n + 1)); sleep 1; done; rm -f /tmp/r; for i in fio net user vsock; do echo \$i \$(wc -l </tmp/\$i.rounds) >>/tmp/r; done; cat /tmp/r; wc -l </tmp/ended; [ ! -e /tmp/bad ] || cat /tmp/bad; rm -f /tmp/*.rounds /tmp/ended"
+	told 120 "touch /tmp/stop; n=0; until [ \$(wc -l </tmp/ended) = $LOADS ] || [ \$n = 100 ]; do n=\$((n + 1)); sleep 1; done; rm -f /tmp/r; for i in fio net user vsock iperf; do echo \$i \$(wc -l </tmp/\$i.rounds) >>/tmp/r; done; cat /tmp/r; wc -l </tmp/ended; [ ! -e /tmp/bad ] || cat /tmp/bad; rm -f /tmp/*.rounds /tmp/ended"
 	note "rounds: $(echo "$ANSWER" | tr '\n' ' ')"
-	[ "$(echo "$ANSWER" | sed -n 5p)" = $LOADS ] || fail "a load is stuck: $ANSWER"
-	! echo "$ANSWER" | sed '1,5d' | grep -q . || fail "wrong: $ANSWER"
+	[ "$(echo "$ANSWER" | sed -n 6p)" = $LOADS ] || fail "a load is stuck: $ANSWER"
+	! echo "$ANSWER" | sed '1,6d' | grep -q . || fail "wrong: $ANSWER"
 }
 
 moves() { # moves MOVES REPLUGS
@@ -151,6 +155,7 @@ ip link set lo up
 ip tuntap add tap0 mode tap
 ip addr add 10.7.0.1/24 dev tap0
 ip link set tap0 up
+serve iperf3 -s -B 10.7.0.1
 serve busybox httpd -f -p 8000 -h www
 cpio -id bin/vsock <"$INITRD" 2>/dev/null
 serve bin/vsock serve vsock:22
@@ -173,6 +178,11 @@ else
 		play "$cpus" aia APLIC mmio 0 0
 		play "$cpus" aia MSIX pci 0 0
 	done
+	if have --irqchip aia --aia hwaccel; then
+		play 2 aia MSIX pci 100 0 --aia hwaccel
+		play 2 aia APLIC mmio 100 0 --aia hwaccel
+		play 4 aia MSIX pci 0 0 --aia emul
+	fi
 	play 4 plic PLIC pci 0 0
 fi
 # shellcheck disable=SC2086	# one word each
