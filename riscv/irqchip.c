@@ -404,14 +404,17 @@ static uint32_t last_wire(const struct arch_vm *a)
 
 /*
  * Of each file: for all interrupts there can be on one hart, twice, because one that is moved
- * has two for a while. KVM goes through all of a file in software at each interrupt.
+ * has two for a while; a guest may have uses of its own for some more. Not KVM's most, which
+ * may be 2047: at each interrupt it goes through all of a file that is in software.
  */
+#define IDENTITIES 255u
+
 static uint32_t needed_identities(const struct arch_vm *a)
 {
 	/* And PCI's four pins. */
 	uint32_t n = OTHER_IDENTITIES + 4 + machine_virtio_interrupts(a);
 
-	return (2 * n + 64) / 64 * 64 - 1;
+	return (uint32_t)max_u64(IDENTITIES, (2 * n + 64) / 64 * 64 - 1);
 }
 
 /*

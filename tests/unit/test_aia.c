@@ -80,8 +80,7 @@ START_TEST(had)
 		ck_assert_uint_eq(aia()->aplic, APLIC);
 		ck_assert_uint_eq(aia()->imsic[cpus[i] - 1], IMSIC + 4096 * (cpus[i] - 1));
 		ck_assert_uint_eq(chip()->aia.hart_bits, bits[i]);
-		/* No devices: the least there is. */
-		ck_assert_uint_eq(chip()->aia.ids, 63);
+		ck_assert_uint_eq(chip()->aia.ids, 255);
 		ck_assert_uint_eq(chip()->aia.sources, 35);
 		/* One KVM VM was enough. */
 		ck_assert_uint_eq(rig.host->generations, 1);
@@ -236,6 +235,7 @@ static unsigned int fail_each(unsigned long request, enum aia_choice mode, const
 		rig_end(&rig);
 		setup();
 		rig.cfg.cpus = 3;
+		rig.host->aia_ids = 512; /* more than are wanted */
 		rig.host->aia_files = true;
 		rig.arch.aia = mode;
 		fake_arm(rig.host, request, nth, EIO);
@@ -386,12 +386,12 @@ START_TEST(half_files)
 	rig.host->aia_files = true;
 	rig.arch.aia = AIA_HWACCEL;
 	rig_create(&rig);
-	ck_assert_uint_eq(chip()->aia.usable, 191);
+	ck_assert_uint_eq(chip()->aia.usable, 255);
 	ck_assert_uint_eq(vectors(40), 2);
 	with_devices(1, 40);
 	rig.host->aia_half_files = false;
 	rig_create(&rig);
-	ck_assert_uint_eq(chip()->aia.usable, 191);
+	ck_assert_uint_eq(chip()->aia.usable, 255);
 	ck_assert_uint_gt(vectors(0), 2);
 	ck_assert_uint_eq(vectors(40), 2);
 }
@@ -408,7 +408,7 @@ START_TEST(from_need)
 	with_devices(0, 28);
 	rig.cfg.transport = TRANSPORT_MMIO;
 	rig_create(&rig);
-	ck_assert_uint_eq(aia()->config[1], 127);
+	ck_assert_uint_eq(aia()->config[1], 255);
 	ck_assert_uint_eq(aia()->config[2], 67);
 	with_devices(0, 28);
 	rig.cfg.transport = TRANSPORT_MMIO;
@@ -416,8 +416,17 @@ START_TEST(from_need)
 	rig_create(&rig);
 	ck_assert_ptr_nonnull(chip()->plic);
 	ck_assert_ptr_nonnull(strstr(logged(), "63 identities for 67 sources"));
-	/* Two for each interrupt, or what KVM has. */
-	with_devices(0, 60);
+	/* Not all that KVM has, but two for each interrupt, as long as there are so many. */
+	with_devices(0, 20);
+	rig.host->aia_ids = 2048;
+	rig_create(&rig);
+	ck_assert_uint_eq(aia()->config[1], 255);
+	with_devices(0, 62);
+	rig.host->aia_ids = 2048;
+	rig_create(&rig);
+	ck_assert_uint_eq(aia()->config[1], 319);
+	with_devices(0, 62);
+	rig.host->aia_ids = 256;
 	rig_create(&rig);
 	ck_assert_uint_eq(aia()->config[1], 255);
 }
@@ -592,7 +601,7 @@ START_TEST(plan_tells)
 	rig_create(&rig);
 	arch_print_plan(rig.vm, out);
 	fclose(out);
-	ck_assert_ptr_nonnull(strstr(text, "interrupts: AIA in the kernel, 35 sources, 63 "
+	ck_assert_ptr_nonnull(strstr(text, "interrupts: AIA in the kernel, 35 sources, 255 "
 					   "identities (31 usable), mode emul"));
 	ck_assert_ptr_nonnull(strstr(text, "aplic0"));
 	ck_assert_ptr_nonnull(strstr(text, "rng0, interrupt 34 or 2 MSI-X vectors\n"));
