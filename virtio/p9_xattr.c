@@ -62,10 +62,12 @@ static int read_value(int fd, const char *name, struct p9_xattr **xattr)
 	*xattr = xattr_new((uint32_t)n);
 	if (!*xattr)
 		return ENOMEM;
-	n = fgetxattr(fd, name, (*xattr)->value, (*xattr)->size);
+	/* A size of 0 would ask for the length once more, and it may have grown. */
+	if (n)
+		n = fgetxattr(fd, name, (*xattr)->value, (*xattr)->size);
 	if (n < 0)
 		return errno;
-	/* It may have become shorter. */
+	/* It may have become shorter; where it grew that was ERANGE. */
 	(*xattr)->size = (uint32_t)n;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -906,6 +907,47 @@ START_TEST(extended_attributes)
 }
 END_TEST
 
+/* Another writer of the file: the value grows after the next look at its length. */
+static size_t grows_to;
+
+ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+	long n = syscall(SYS_fgetxattr, fd, name, value, size);
+	char more[2000] = "";
+
+	if (grows_to) {
+		ck_assert_int_eq(fsetxattr(fd, name, more, grows_to, 0), 0);
+		grows_to = 0;
+	}
+	return n;
+}
+
+/* What is told of a value is never more than what was read of it. */
+START_TEST(attribute_grows)
+{
+	struct p9c c;
+
+	p9c_start(&c, NULL);
+	p9c_host_file(&c, "f", "text");
+	if (setxattr(p9c_path(&c, "f"), "user.one", "", 0, 0)) {
+		printf("this file system has no attributes\n");
+		p9c_stop(&c);
+		return;
+	}
+	ck_assert_int_eq(p9c_walk(&c, 0, 1, "f"), 0);
+	grows_to = 2000;
+	ck_assert_int_eq(p9c_xattrwalk(&c, 1, 2, "user.one"), 0);
+	ck_assert_uint_eq(grows_to, 0);
+	ck_assert_uint_eq(p9c_get(&c, 8), 0);
+	guest_text(&c, 2, 0, "");
+	ck_assert_int_eq(p9c_clunk(&c, 2), 0);
+	ck_assert_int_eq(setxattr(p9c_path(&c, "f"), "user.one", "x", 1, 0), 0);
+	grows_to = 2000;
+	ck_assert_int_eq(p9c_xattrwalk(&c, 1, 2, "user.one"), ERANGE);
+	p9c_stop(&c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("virtio-9p");
@@ -930,6 +972,7 @@ int main(void)
 	tcase_add_test(t, read_only);
 	tcase_add_test(t, small_things);
 	tcase_add_test(t, extended_attributes);
+	tcase_add_test(t, attribute_grows);
 	tcase_set_timeout(t, 120);
 	suite_add_tcase(s, t);
 	return unit_main(s);
