@@ -218,7 +218,7 @@ static void settle_all(struct pci_msix *msix)
 void pci_msix_fire(struct pci_msix *msix, unsigned int vector)
 {
 	pthread_mutex_lock(&msix->lock);
-	if (msix->enabled) {
+	if (msix->enabled || msix->loaded) {
 		msix->counts[vector].fired++;
 		msix->entries[vector].pending = true;
 		settle(msix, vector, false);
@@ -280,6 +280,7 @@ bool pci_msix_config(struct pci_msix *msix)
 	bool master = pci_command(msix->fn) & PCI_COMMAND_MASTER;
 
 	pthread_mutex_lock(&msix->lock);
+	msix->loaded = false;
 	if (enabled != msix->enabled || masked != msix->masked || master != msix->master) {
 		msix->enabled = enabled;
 		msix->masked = masked;
@@ -437,7 +438,8 @@ void pci_msix_load(struct pci_msix *msix, struct msix_entry *entries)
 	release_all(msix);
 	free(msix->entries);
 	msix->entries = entries;
-	/* Nothing is sent before the device's resume. */
+	/* Nothing is sent before the device's resume: until then events become pending. */
 	msix->enabled = false;
+	msix->loaded = true;
 	leave(msix);
 }

@@ -541,7 +541,7 @@ static void blk_destroy(struct virtio_device *vdev)
 	struct virtio_blk *blk = to_blk(vdev);
 
 	/* Nothing is under way any more, but an executor's thread may still be on its way out. */
-	virtio_device_quiesce(vdev);
+	virtio_device_end(vdev);
 	if (blk->env && blk->env->destroy)
 		blk->env->destroy(blk->opaque);
 	virtio_device_fini(vdev);
@@ -680,9 +680,6 @@ static int resize(struct virtio_blk *blk, uint64_t size, bool set, struct error 
 {
 	int ret;
 
-	/* Quiescing twice would let go twice, and a paused guest hears nothing. */
-	if (blk->vdev.quiesced)
-		return fail(err, "the VM is paused");
 	virtio_device_quiesce(&blk->vdev);
 	ret = resized(blk, size, set, err);
 	virtio_device_resume(&blk->vdev);

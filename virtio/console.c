@@ -69,6 +69,9 @@
 /* A guest's gigabytes are written in pieces, so that the thread is free now and then. */
 #define OUTPUT_PASS (UINT32_C(1024) * 1024)
 
+/* For all ports together, what a guest that has ended left to be written. */
+#define FINISH_NS (5 * NSEC_PER_SEC)
+
 /**
  * struct port_state - what is saved of a port
  * @added: DEVICE_ADD was sent; @ready: the driver answered
@@ -562,8 +565,11 @@ static bool has_output(const struct virtio_console *con, unsigned int port)
 	return con->ports[port].blocked || con->vdev.queues[transmit_queue(port)].again;
 }
 
-/* The guest's rings are what they are now, so this comes to an end. */
-static void finish_port(struct virtio_console *con, unsigned int port)
+/*
+ * What the guest left in its rings may be as much as 4 GiB in each of 128 requests, so the
+ * port says when it is enough. Who is not served any more has nothing left (run_queue()).
+ */
+static void finish_port(struct virtio_console *con, unsigned int port, uint64_t deadline)
 {
 	struct port *p = &con->ports[port];
 	bool taken = true;
@@ -572,17 +578,23 @@ static void finish_port(struct virtio_console *con, unsigned int port)
 		return;
 	while (taken) {
 		virtio_device_run(&con->vdev);
-		taken = p->ops->finish(p->opaque) && has_output(con, port);
+		taken = p->ops->finish(p->opaque, deadline) && has_output(con, port);
 	}
+	if (has_output(con, port))
+		virtio_complain(&con->vdev,
+				"port %u: the guest ended, and not all that it left could be "
+				"written in time",
+				port);
 }
 
 static void console_finish(struct virtio_device *vdev)
 {
 	struct virtio_console *con = to_console(vdev);
+	uint64_t deadline = now_ns() + FINISH_NS;
 	unsigned int i;
 
 	for (i = 0; i < con->nr; i++)
-		finish_port(con, i);
+		finish_port(con, i, deadline);
 }
 
 static const struct virtio_device_ops console_ops = {

@@ -15,7 +15,8 @@
  *   fd=N          by its access mode: read, written, or both
  *
  * With "wait" in its words a reader may be as slow as it likes when the guest has ended by
- * itself; else it has a second for what is left.
+ * itself; else it has a second for what is left, and all ports of the device together a
+ * few for what the guest left in its rings.
  *
  * The port is connected while there is a stream. End of input ends the connection,
  * after what came before it went to the device. A socket's peer may end its own half
@@ -387,7 +388,7 @@ static void port_want_input(void *opaque)
 }
 
 /* The guest ended: with "wait" its reader has all the time it needs, until lkvm is told to end. */
-static bool port_finish(void *opaque)
+static bool port_finish(void *opaque, uint64_t deadline)
 {
 	struct console_port *p = opaque;
 	bool taken;
@@ -395,7 +396,7 @@ static bool port_finish(void *opaque)
 	do {
 		taken = !p->stream || stream_flush(p->stream, LAST_FLUSH_MS);
 	} while (!taken && p->words.wait && !process_ending());
-	return taken;
+	return taken && !process_ending() && (p->words.wait || now_ns() < deadline);
 }
 
 static void port_destroy(void *opaque)

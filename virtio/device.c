@@ -25,7 +25,11 @@
  * Draining. A reset, a queue's stop and a quiesce wait until no request is in
  * flight: only then the guest may use the memory for something else. Meanwhile
  * completions come in (virtio_enter_device()), and transports wait
- * (virtio_enter()).
+ * (virtio_enter()). Nobody reads what comes of requests of a queue that is reset, or
+ * at the VM's end: these are lost (virtio_is_lost()), and end early.
+ *
+ * Holds. Several may want the device quiet at once (a pause, a guest that forbids it
+ * memory, a resize): each quiesces and resumes for itself, and the last one lets it go.
  *
  * Queues served elsewhere. A device may hand queues over to somebody else (the
  * kernel's vhost, a vhost-user back end) while it runs: then the core touches their
@@ -68,6 +72,7 @@ static void default_setup(struct virtio_queue *vq)
 {
 	vq->setup = (struct virtq_layout){.num = vq->q.max};
 	vq->again = false;
+	atomic_store(&vq->lost, false);
 	vq->told = false;
 }
 
@@ -172,16 +177,30 @@ static bool idle(const struct virtio_device *vdev, const struct virtio_queue *on
 	return true;
 }
 
-/* Wait until nothing is in flight, in @only or (NULL) anywhere. */
-static void drain(struct virtio_device *vdev, const struct virtio_queue *only)
+static void set_lost(struct virtio_device *vdev, const struct virtio_queue *only, bool lost)
+{
+	unsigned int i;
+
+	for (i = 0; i < vdev->nr_queues; i++)
+		if (!only || only == &vdev->queues[i])
+			atomic_store(&vdev->queues[i].lost, lost);
+}
+
+/*
+ * Wait until nothing is in flight, in @only or (NULL) anywhere; where that is @lost, it need
+ * not be carried out any more.
+ */
+static void drain(struct virtio_device *vdev, const struct virtio_queue *only, bool lost)
 {
 	if (idle(vdev, only))
 		return;
 	vdev->draining = true;
+	set_lost(vdev, only, lost);
 	if (vdev->ops->drain)
 		vdev->ops->drain(vdev);
 	while (!idle(vdev, only))
 		pthread_cond_wait(&vdev->changed, &vdev->lock);
+	set_lost(vdev, only, false);
 	vdev->draining = false;
 	pthread_cond_broadcast(&vdev->changed);
 }
@@ -195,7 +214,7 @@ static bool running(const struct virtio_device *vdev)
 
 static void go(struct virtio_device *vdev)
 {
-	if (vdev->going || vdev->quiesced || !running(vdev))
+	if (vdev->going || vdev->held || !running(vdev))
 		return;
 	vdev->going = true;
 	if (vdev->ops->go)
@@ -211,15 +230,25 @@ static void halt(struct virtio_device *vdev)
 		vdev->ops->halt(vdev);
 }
 
+static void hold(struct virtio_device *vdev, bool lost)
+{
+	vdev->held++;
+	halt(vdev);
+	drain(vdev, NULL, lost);
+}
+
+void virtio_device_end(struct virtio_device *vdev)
+{
+	virtio_enter(vdev);
+	hold(vdev, true);
+	pthread_mutex_unlock(&vdev->lock);
+}
+
 void virtio_device_fini(struct virtio_device *vdev)
 {
 	unsigned int i;
 
-	virtio_enter(vdev);
-	vdev->quiesced = true;
-	halt(vdev);
-	drain(vdev, NULL);
-	pthread_mutex_unlock(&vdev->lock);
+	virtio_device_end(vdev);
 	for (i = 0; i < vdev->nr_queues; i++)
 		virtq_destroy(&vdev->queues[i].q);
 	free(vdev->queues);
@@ -237,6 +266,11 @@ struct virtq *virtio_queue(struct virtio_device *vdev, unsigned int index)
 bool virtio_has(const struct virtio_device *vdev, unsigned int bit)
 {
 	return vdev->driver >> bit & 1;
+}
+
+bool virtio_is_lost(const struct virtq_request *req)
+{
+	return atomic_load(&container_of(req->queue, struct virtio_queue, q)->lost);
 }
 
 static void ended(struct virtio_device *vdev)
@@ -333,7 +367,7 @@ static void do_reset(struct virtio_device *vdev)
 	unsigned int i;
 
 	halt(vdev);
-	drain(vdev, NULL);
+	drain(vdev, NULL, true);
 	for (i = 0; i < vdev->nr_queues; i++) {
 		virtq_disable(&vdev->queues[i].q);
 		default_setup(&vdev->queues[i]);
@@ -437,13 +471,19 @@ static int enable(struct virtq *q, const struct virtq_layout *setup, uint64_t fe
 
 static void stop_queue(struct virtio_device *vdev, struct virtio_queue *vq)
 {
+	unsigned int i;
+
 	if (vq->q.away)
 		halt(vdev);
-	drain(vdev, vq);
+	drain(vdev, vq, true);
 	virtq_disable(&vq->q);
 	vq->again = false;
 	vq->told = false;
 	go(vdev);
+	/* Passes over the others may have been put off. */
+	for (i = 0; i < vdev->nr_queues; i++)
+		if (vdev->queues[i].again && vdev->transport)
+			vdev->transport->ops->again(vdev->transport);
 }
 
 void virtio_queue_enable(struct virtio_device *vdev, uint32_t index, bool on)
@@ -477,9 +517,11 @@ static void run_queue(struct virtio_device *vdev, unsigned int index)
 {
 	struct virtio_queue *vq = &vdev->queues[index];
 
-	if (!running(vdev) || vdev->quiesced || !vq->q.ready || vq->q.broken)
+	/* Not while somebody waits for requests to end. Whoever did so looks again, or resumes. */
+	vq->again = vdev->draining;
+	/* Who is not served now has no turn left: a resume looks at all queues. */
+	if (vdev->draining || !running(vdev) || vdev->held || !vq->q.ready || vq->q.broken)
 		return;
-	vq->again = false;
 	if (vq->q.away) {
 		vdev->ops->notify(vdev, index);
 		return;
@@ -573,9 +615,7 @@ int virtio_device_start(struct virtio_device *vdev, struct error *err)
 void virtio_device_quiesce(struct virtio_device *vdev)
 {
 	virtio_enter(vdev);
-	vdev->quiesced = true;
-	halt(vdev);
-	drain(vdev, NULL);
+	hold(vdev, false);
 	virtio_leave(vdev);
 }
 
@@ -584,7 +624,8 @@ void virtio_device_resume(struct virtio_device *vdev)
 	unsigned int i;
 
 	virtio_enter(vdev);
-	vdev->quiesced = false;
+	if (vdev->held)
+		vdev->held--;
 	go(vdev);
 	/* A notification may have been ignored, or come before the state was saved. */
 	for (i = 0; i < vdev->nr_queues; i++)

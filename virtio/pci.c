@@ -25,7 +25,8 @@
  * cases (4.1.4.5.1).
  *
  * Bus master. A function that the command register forbids to access memory does not:
- * the virtio device stands still as it does in a pause, until it is allowed again. So
+ * the virtio device stands still as it does in a pause, until it is allowed again, and
+ * beside any pause (both hold it: see virtio_device_quiesce()). So
  * none writes to memory behind the back of a guest that has turned it off (kexec).
  *
  * Queues that somebody else serves (vhost, a vhost-user back end) are connected past
@@ -295,16 +296,11 @@ static void on_config_read(struct pci_function *fn, unsigned int reg, unsigned i
 			length);
 }
 
-/* The command register, or MSI-X's control, may have changed. */
-static void apply(struct virtio_pci *pci)
+/* The bus master bit holds the device by itself, whoever else does. */
+static void set_master(struct virtio_pci *pci)
 {
-	bool msix_on = pci_msix_config(&pci->msix);
 	bool master = pci_command(&pci->fn) & PCI_COMMAND_MASTER;
 
-	virtio_enter_device(pci->vdev);
-	pci->msix_on = msix_on;
-	update_pin(pci);
-	virtio_leave(pci->vdev);
 	if (master == pci->master)
 		return;
 	pci->master = master;
@@ -312,6 +308,18 @@ static void apply(struct virtio_pci *pci)
 		virtio_device_resume(pci->vdev);
 	else
 		virtio_device_quiesce(pci->vdev);
+}
+
+/* The command register, or MSI-X's control, may have changed. */
+static void apply(struct virtio_pci *pci)
+{
+	bool msix_on = pci_msix_config(&pci->msix);
+
+	virtio_enter_device(pci->vdev);
+	pci->msix_on = msix_on;
+	update_pin(pci);
+	virtio_leave(pci->vdev);
+	set_master(pci);
 }
 
 static void on_config_written(struct pci_function *fn, unsigned int reg, unsigned int size)
@@ -354,8 +362,7 @@ static void pci_resume(struct device *dev)
 
 	/* The pin's line is the host's, which has resumed before. */
 	pci_msix_config(&pci->msix);
-	if (pci->master)
-		virtio_device_resume(pci->vdev);
+	virtio_device_resume(pci->vdev);
 }
 
 static void transfer_regs(const struct virtio_pci *pci, struct xfer *x, struct virtio_pci_regs *r)
@@ -404,7 +411,7 @@ static void pci_transfer(struct device *dev, struct xfer *x)
 	}
 	pci_function_load(&pci->fn, config, pci->level);
 	pci_msix_load(&pci->msix, entries);
-	pci->master = pci_command(&pci->fn) & PCI_COMMAND_MASTER;
+	set_master(pci);
 }
 
 static void pci_reset(struct device *dev)

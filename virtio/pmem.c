@@ -209,7 +209,7 @@ static void pmem_destroy(struct virtio_device *vdev)
 	struct virtio_pmem *pmem = to_pmem(vdev);
 
 	/* Nothing is in flight any more, but the job may still be on its way out. */
-	virtio_device_quiesce(vdev);
+	virtio_device_end(vdev);
 	if (pmem->env->destroy)
 		pmem->env->destroy(pmem->opaque);
 	virtio_device_fini(vdev);

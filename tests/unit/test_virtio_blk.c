@@ -862,14 +862,14 @@ START_TEST(resize)
 	ck_assert_ptr_nonnull(strstr(err.msg, "No space"));
 	rig.flaky.fail_at = 1;
 	ck_assert_int_ne(virtio_blk_look(rig.blk, &err), 0);
+	/* Also while somebody else holds it. */
 	virtio_device_quiesce(vdev);
-	ck_assert_int_ne(virtio_blk_look(rig.blk, &err), 0);
-	ck_assert_ptr_nonnull(strstr(err.msg, "paused"));
-	virtio_device_resume(vdev);
-	ck_assert_uint_eq(drv_ack(&rig.drv), 0);
-	ck_assert_uint_eq(cfg(&rig, 0, 8), 128);
+	ck_assert_int_eq(virtio_blk_look(rig.blk, &err), 0);
 	ck_assert_int_eq(virtio_blk_set_size(rig.blk, SIZE, &err), 0);
 	ck_assert_uint_eq(drv_ack(&rig.drv), 2);
+	virtio_device_resume(vdev);
+	ck_assert_uint_eq(drv_ack(&rig.drv), 0);
+	ck_assert_uint_eq(cfg(&rig, 0, 8), SECTORS);
 	stop(&rig);
 	/* Who may only read does not change the file. */
 	start_with(&rig, &plain, true, NULL, NULL);

@@ -488,6 +488,50 @@ START_TEST(gigabyte)
 }
 END_TEST
 
+static uint64_t enough_at;
+
+static bool on_finish(void *opaque, uint64_t deadline)
+{
+	(void)opaque;
+	ck_assert(enough_at ? deadline == enough_at : deadline > now_ns());
+	ck_assert_uint_lt(deadline, now_ns() + 10 * NSEC_PER_SEC);
+	enough_at = deadline;
+	return true;
+}
+
+static const struct virtio_console_port_ops finish_ops = {
+	.write = on_write,
+	.finish = on_finish,
+};
+
+/* The guest ends with a request of which one pass has taken a part, and who is not served
+ * then does not hold up the end. */
+START_TEST(ends_in_the_middle)
+{
+	struct virtio_device *vdev;
+	struct rig rig;
+
+	memset(&rig, 0, sizeof(rig));
+	drv_memory(&rig.mem);
+	rig.host[0].takes = SIZE_MAX;
+	make(&rig, &(struct virtio_console_port){&finish_ops, &rig.host[0], NULL, true, true}, 1);
+	vdev = virtio_console_device(rig.con);
+	go(&rig, 0);
+	drv_add(&rig.ring[1], &(struct drv_seg){DRV_RAM + DRV_BANK, 3 * MIB, 0}, 1);
+	kick(&rig, 1);
+	ck_assert_uint_eq(rig.host[0].len, MIB);
+	if (_i == 1)
+		drv_wr(&rig.drv, R_STATUS, 0x8f);
+	else if (_i == 2)
+		virtio_device_quiesce(vdev);
+	else if (_i == 3)
+		drv_set_avail_idx(&rig.ring[1], 100);
+	vdev->ops->finish(vdev);
+	ck_assert_uint_eq(rig.host[0].len, _i ? MIB : 3 * MIB);
+	stop(&rig);
+}
+END_TEST
+
 /* One port that stands still does not hold up the others, nor the control queue. */
 START_TEST(only_this_port)
 {
@@ -1148,6 +1192,7 @@ int main(void)
 	tcase_add_test(t, output);
 	tcase_add_test(t, slow_reader);
 	tcase_add_test(t, gigabyte);
+	tcase_add_loop_test(t, ends_in_the_middle, 0, 4);
 	tcase_add_test(t, only_this_port);
 	tcase_add_test(t, input);
 	tcase_add_test(t, bad_receive_buffers);

@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +364,34 @@ START_TEST(file)
 }
 END_TEST
 
+/* What the guest left in its ring is written, unless lkvm is told to end. */
+START_TEST(ends_in_the_middle)
+{
+	struct rig rig;
+	struct stat st;
+	sigset_t term;
+
+	start(&rig);
+	ck_assert_int_eq(BUILD(&rig, words("log,wait,path=", "file")), 0);
+	go(&rig);
+	drv_add(&rig.ring[5], &(struct drv_seg){DRV_RAM + DRV_BANK, 3 * MIB, 0}, 1);
+	drv_wr(&rig.drv, R_NOTIFY, 5);
+	if (_i) {
+		sigemptyset(&term);
+		sigaddset(&term, SIGTERM);
+		ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &term, NULL), 0);
+		raise(SIGTERM);
+	}
+	rig.vdev->ops->finish(rig.vdev);
+	ck_assert_int_eq(stat(path("file"), &st), 0);
+	ck_assert_int_ge(st.st_size, MIB);
+	ck_assert_int_eq(st.st_size == 3 * MIB, !_i);
+	/* It was said. */
+	ck_assert_int_eq(ftruncate(rig.log_fd, 0), 0);
+	stop(&rig);
+}
+END_TEST
+
 START_TEST(unix_socket)
 {
 	struct rig rig;
@@ -582,6 +612,7 @@ int main(void)
 	tcase_add_test(t, bad_words);
 	tcase_add_test(t, dry_run);
 	tcase_add_test(t, file);
+	tcase_add_loop_test(t, ends_in_the_middle, 0, 2);
 	tcase_add_test(t, unix_socket);
 	tcase_add_test(t, socket_files);
 	tcase_add_test(t, new_pty);

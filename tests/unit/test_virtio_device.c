@@ -982,6 +982,34 @@ START_TEST(stops_wait)
 }
 END_TEST
 
+/* A pause, and what needs the device quiet for a moment in it: each lets go for itself. */
+START_TEST(holds_are_counted)
+{
+	struct virtio_device *vdev;
+	struct rig rig;
+	unsigned int i;
+
+	start(&rig);
+	vdev = &rig.probe->vdev;
+	sane_request(&rig, 0);
+	for (i = 0; i < 3; i++)
+		virtio_device_quiesce(vdev);
+	drv_add(&rig.ring[0], &(struct drv_seg){DATA, 7, DRV_WRITE}, 1);
+	for (i = 0; i < 3; i++) {
+		drv_wr(&rig.drv, R_NOTIFY, 0);
+		ck_assert_uint_eq(drv_used_idx(&rig.ring[0]), 1);
+		virtio_device_resume(vdev);
+	}
+	ck_assert_uint_eq(drv_used_idx(&rig.ring[0]), 2);
+	/* A reset meanwhile. */
+	virtio_device_quiesce(vdev);
+	drv_wr(&rig.drv, R_STATUS, 0);
+	virtio_device_resume(vdev);
+	sane_request(&rig, 0);
+	stop(&rig);
+}
+END_TEST
+
 static void *reset_by_hart(void *arg)
 {
 	struct rig *rig = arg;
@@ -1324,6 +1352,7 @@ int main(void)
 	tcase_add_test(t, endless_work_yields);
 	tcase_add_test(t, queue_reset);
 	tcase_add_loop_test(t, stops_wait, 0, 5);
+	tcase_add_test(t, holds_are_counted);
 	tcase_add_test(t, other_harts_wait);
 	tcase_add_test(t, destroy_waits);
 	tcase_add_test(t, reset_cancels);

@@ -180,6 +180,7 @@ struct world {
 	struct virtio_pci *pci;
 	struct drv_ring ring[QUEUES];
 	unsigned int soon;
+	bool quiet;
 	/* What the capabilities say. */
 	gpa_t common, isr, config, notify, table, pba;
 	uint32_t multiplier, config_length;
@@ -1209,6 +1210,36 @@ START_TEST(bus_master)
 }
 END_TEST
 
+/* Who holds the device for a moment does not let it go while the guest forbids it memory. */
+START_TEST(bus_master_while_held)
+{
+	static struct world w;
+	struct device *dev;
+
+	start(&w);
+	dev = virtio_pci_device(w.pci);
+	bring_up(&w, 0, false);
+	virtio_device_quiesce(&w.probe->vdev);
+	rig_command(&w.rig, DEVFN, 0, PCI_COMMAND_MASTER);
+	virtio_device_resume(&w.probe->vdev);
+	offer(&w, 0);
+	kick(&w, 0);
+	ck_assert(!answered(&w, 0));
+	/* And the other way round. */
+	virtio_device_quiesce(&w.probe->vdev);
+	rig_command(&w.rig, DEVFN, PCI_COMMAND_MASTER, 0);
+	ck_assert(!answered(&w, 0));
+	virtio_device_resume(&w.probe->vdev);
+	ck_assert(answered(&w, 0));
+	/* A machine's reset in a pause. */
+	dev->ops->quiesce(dev);
+	dev->ops->reset(dev);
+	dev->ops->resume(dev);
+	sane_request(&w, false);
+	stop(&w);
+}
+END_TEST
+
 START_TEST(machine_reset)
 {
 	static struct world w;
@@ -1302,13 +1333,23 @@ END_TEST
  * ------------------------------------------------------------------------------------------------
  */
 
+/* As the machine does: however often, one resume follows. */
+static void quiesce(struct world *w)
+{
+	struct device *dev = virtio_pci_device(w->pci);
+
+	if (!w->quiet)
+		dev->ops->quiesce(dev);
+	w->quiet = true;
+}
+
 static void save(struct world *w, struct xfer *x)
 {
 	struct device *host = pci_host_device(w->rig.host), *dev = virtio_pci_device(w->pci);
 
 	xfer_save_init(x);
 	host->ops->transfer(host, x);
-	dev->ops->quiesce(dev);
+	quiesce(w);
 	dev->ops->transfer(dev, x);
 	ck_assert_int_eq(xfer_done(x, NULL), 0);
 }
@@ -1320,6 +1361,7 @@ static void resume(struct world *w)
 
 	host->ops->resume(host);
 	dev->ops->resume(dev);
+	w->quiet = false;
 	for (i = 0; i < PCI_PINS; i++)
 		w->rig.repeats[i] = 0;
 }
@@ -1333,7 +1375,7 @@ static bool load(struct world *w, const uint8_t *buf, size_t len)
 	host->ops->transfer(host, &x);
 	ck_assert_int_eq(xfer_done(&x, NULL), 0);
 	xfer_load_init(&y, buf + PCI_CONFIG_SIZE, len - PCI_CONFIG_SIZE);
-	dev->ops->quiesce(dev);
+	quiesce(w);
 	dev->ops->transfer(dev, &y);
 	return !xfer_done(&y, NULL);
 }
@@ -1377,6 +1419,15 @@ START_TEST(save_load)
 	ck_assert_uint_eq(x.len, y.len);
 	ck_assert_mem_eq(x.buf, y.buf, x.len);
 	other.rig.sent = 0;
+	if (_i & 2) {
+		/* What happens to a machine that has not gone on yet is told when it does. */
+		change_config(&other);
+		ck_assert_uint_eq(other.rig.sent, 0);
+		resume(&other);
+		ck_assert_uint_eq(other.rig.sent, msix ? 2 : 0);
+		ck_assert_uint_eq(isr(&other), msix ? 2 : 3);
+		goto out;
+	}
 	resume(&other);
 	ck_assert(!other.rig.level[3]);
 	ck_assert_uint_eq(pin(&other), !msix);
@@ -1394,6 +1445,7 @@ START_TEST(save_load)
 	offer(&other, 1);
 	kick(&other, 1);
 	ck_assert(answered(&other, 1));
+out:
 	sane_request(&other, msix);
 	xfer_free(&x);
 	xfer_free(&y);
@@ -1558,7 +1610,7 @@ START_TEST(random_with_save_load)
 		if (prng_below(&cut, 40))
 			continue;
 		/* A pause of both, so that both look into their rings again. */
-		virtio_pci_device(one.pci)->ops->quiesce(virtio_pci_device(one.pci));
+		quiesce(&one);
 		resume(&one);
 		save(here, &x);
 		copy_memory(there, here);
@@ -1646,9 +1698,10 @@ int main(void)
 	tcase_add_test(t, access_capability);
 	tcase_add_test(t, access_nonsense);
 	tcase_add_test(t, bus_master);
+	tcase_add_test(t, bus_master_while_held);
 	tcase_add_test(t, machine_reset);
 	tcase_add_loop_test(t, in_flight, 0, 3);
-	tcase_add_loop_test(t, save_load, 0, 2);
+	tcase_add_loop_test(t, save_load, 0, 4);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, random_with_save_load);
 	tcase_add_test(t, two_harts);

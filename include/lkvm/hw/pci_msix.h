@@ -50,6 +50,7 @@ struct msix_count {
 /**
  * struct pci_msix - embedded in a device; private
  * @enabled, @masked, @master: as configuration space says
+ * @loaded: it says so from the resume on that follows
  * @handles: of each vector, MSI_NONE where it has no route
  * @counts: @nr of them; @sources: @nr_sources
  * @changed: the sink has something to commit
@@ -61,7 +62,7 @@ struct pci_msix {
 	struct ratelimit refused;
 	unsigned int cap, nr, nr_sources;
 	pthread_mutex_t lock;
-	bool enabled, masked, master, changed;
+	bool enabled, masked, master, changed, loaded;
 	struct msix_entry *entries;
 	uint32_t *handles;
 	struct msix_source *sources;

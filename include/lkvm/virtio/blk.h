@@ -197,7 +197,7 @@ void virtio_blk_finish(struct blk_task *tasks);
  * virtio_blk_set_size() - make the back end @size bytes large, and tell the guest
  *
  * Both wait until no request is under way, so that none is carried out beyond a new
- * end. The loop's thread; not while the VM is paused.
+ * end. The loop's thread.
  *
  * Return: 0, or -1 with @err set.
  */

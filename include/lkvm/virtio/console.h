@@ -32,14 +32,15 @@ struct virtio_kind;
  *         may change while it is read.
  * @want_input: there may be room for input now (virtio_console_room()): ask for it on
  *              the loop's thread
- * @finish: the guest has ended: wait until what was written is taken; false where it is not.
- *          Outside the device's lock, loop's thread. May be NULL.
+ * @finish: the guest has ended: wait until what was written is taken. False: it is not, or
+ *          no more is wanted: by @deadline (now_ns()) all should be over. Outside the
+ *          device's lock, loop's thread. May be NULL.
  * @destroy: the device is gone. May be NULL.
  */
 struct virtio_console_port_ops {
 	size_t (*write)(void *opaque, const void *buf, size_t len);
 	void (*want_input)(void *opaque);
-	bool (*finish)(void *opaque);
+	bool (*finish)(void *opaque, uint64_t deadline);
 	void (*destroy)(void *opaque);
 };
 

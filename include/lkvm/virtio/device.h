@@ -25,6 +25,7 @@
 #include "lkvm/virtio/queue.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define VIRTIO_STATUS_ACKNOWLEDGE 1
 #define VIRTIO_STATUS_DRIVER 2
@@ -172,12 +173,14 @@ struct virtio_transport_env {
  * @again: its last pass ended with work left
  * @told: the driver knows that it is broken
  * @served: the transport was told of eventfds
+ * @lost: see virtio_is_lost(); read by whoever carries a request out
  * @notified, @signalled: notifications that came to lkvm, and interrupts that it asked for
  */
 struct virtio_queue {
 	struct virtq q;
 	struct virtq_layout setup;
 	bool again, told, served;
+	atomic_bool lost;
 	uint64_t notified, signalled;
 };
 
@@ -210,7 +213,8 @@ struct virtio_device {
 	/* private */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a request or a drain ended */
-	bool draining, quiesced, going;
+	bool draining, going;
+	unsigned int held; /* by so many virtio_device_quiesce() */
 	unsigned int nr_queues;
 	struct virtio_queue *queues;
 };
@@ -228,6 +232,15 @@ int virtio_device_init(struct virtio_device *vdev, const struct virtio_device_op
 		       const char *name, struct guest_memory *mem, struct log *log,
 		       uint64_t features, unsigned int nr_queues, uint16_t queue_max,
 		       size_t priv_size, void *state);
+
+/**
+ * virtio_device_end() - nothing is answered any more; waits for requests in flight, which
+ * are lost
+ *
+ * For a kind's @destroy that has to end those who carry requests out before
+ * virtio_device_fini(), which does the same.
+ */
+void virtio_device_end(struct virtio_device *vdev);
 
 /**
  * virtio_device_fini() - free what virtio_device_init() made; waits for requests in flight
@@ -263,6 +276,14 @@ bool virtio_has(const struct virtio_device *vdev, unsigned int bit);
  */
 void virtio_complete(struct virtio_device *vdev, struct virtq_request *req);
 void virtio_cancel(struct virtio_device *vdev, struct virtq_request *req);
+
+/**
+ * virtio_is_lost() - does nobody read any more what comes of @req, which is in flight?
+ *
+ * Its queue is being reset, or the VM ends: who carries it out may stop in the middle, and
+ * shall soon complete it as if it had failed. Any thread, inside or not.
+ */
+bool virtio_is_lost(const struct virtq_request *req);
 
 /**
  * virtio_hand_over() - queue @index is served by somebody else (vhost) from now
@@ -414,6 +435,8 @@ int virtio_device_start(struct virtio_device *vdev, struct error *err);
 
 /**
  * virtio_device_quiesce() / virtio_device_resume() - see device.h
+ *
+ * They nest: the device is quiet until each quiesce has had its resume.
  */
 void virtio_device_quiesce(struct virtio_device *vdev);
 void virtio_device_resume(struct virtio_device *vdev);
