@@ -28,6 +28,13 @@
  * rest goes the way of what waits: to the executor. Without an executor everything is
  * carried out on the notifying thread.
  *
+ * How much is under way is bounded by its size (UNDERWAY_MAX), beside the number of
+ * requests: a pause, a snapshot and a resize wait for it. What is beyond stays in the ring
+ * until there is room. A request is at most REQUEST_MAX large, for the same reason. A
+ * reset, a queue's stop and the VM's end do not wait for it: what is lost
+ * (virtio_is_lost()) ends with the step that it is in, and steps are small (STEP_MAX,
+ * MAX_RANGE_SECTORS).
+ *
  * A host that says ENOSPC or EIO is a failed request for the guest and a rate
  * limited line for the person.
  *
@@ -89,8 +96,12 @@
 #define MAX_RANGES 16
 /* In sectors: smaller holes free nothing in a file system. */
 #define DISCARD_ALIGNMENT 8
-/* 1 GiB: what one range may hold, so that zeroing by hand ends in time. */
-#define MAX_RANGE_SECTORS (UINT32_C(1) << 21)
+/* 64 MiB: what one range may hold, and a step with it, as zeroing may be done by hand. */
+#define MAX_RANGE_SECTORS (UINT32_C(1) << 17)
+/* Bytes that a request may read or write; as many as its ranges can name. */
+#define REQUEST_MAX GIB
+/* Bytes that a step reads or writes. */
+#define STEP_MAX (16 * MIB)
 
 /* As in guest memory. */
 struct blk_header {
@@ -106,12 +117,24 @@ struct blk_range {
 /* What one pass copies on a vCPU's thread before it goes on elsewhere. */
 #define NOW_BYTES (4 * MIB)
 
+/*
+ * The most that executors owe, or that a pass carries out itself, but for the last request.
+ * Twice what 32 requests of 1 MiB want, which is as deep as guests go with such large ones.
+ * Where less than half of it is left, more is taken from the rings.
+ */
+#define UNDERWAY_MAX (64 * MIB)
+
+/* Of UNDERWAY_MAX: ranges are mostly changed without touching each byte. */
+#define DISCARD_COST MIB
+#define ZEROES_DISCOUNT 16
+
 /**
  * struct blk_op - a request under way
  * @req: whose it is
  * @status: what is to be said
  * @sync: it must be stable before it is reported
  * @synced: a flush is done
+ * @cost: what it takes of UNDERWAY_MAX
  * @data: what is read or written; @offset: its place in bytes; @left: bytes of it
  * @ranges: of a discard or write-zeroes, in sectors; @range: the next one
  */
@@ -122,6 +145,7 @@ struct blk_op {
 	uint32_t type;
 	uint8_t status;
 	bool sync, synced;
+	uint64_t cost;
 	uint64_t offset;
 	struct virtq_cursor data;
 	uint32_t left;
@@ -145,6 +169,9 @@ struct virtio_blk {
 	char serial[VIRTIO_BLK_SERIAL];
 	uint64_t sectors;
 	uint64_t now_left; /* of NOW_BYTES */
+	uint64_t underway; /* of UNDERWAY_MAX */
+	bool starved;	   /* that left requests in the rings */
+	unsigned int turn; /* which queue is looked at first then */
 	struct blk_state s;
 };
 
@@ -172,7 +199,8 @@ static uint8_t check_rw(struct virtio_blk *blk, struct blk_op *op, uint64_t sect
 {
 	if (op->type == T_OUT && blk->backend.read_only)
 		return S_IOERR;
-	if (op->left % VIRTIO_BLK_SECTOR || !inside(blk, sector, op->left / VIRTIO_BLK_SECTOR))
+	if (op->left > REQUEST_MAX || op->left % VIRTIO_BLK_SECTOR ||
+	    !inside(blk, sector, op->left / VIRTIO_BLK_SECTOR))
 		return S_IOERR;
 	op->offset = sector * VIRTIO_BLK_SECTOR;
 	return S_OK;
@@ -276,12 +304,12 @@ static bool next_data(struct blk_op *op, struct blk_io *io, struct iovec *iov, u
 		return false;
 	io->type = op->type == T_IN ? BLK_READ : BLK_WRITE;
 	io->offset = op->offset;
-	io->len = op->left;
-	io->iov = virtq_iovecs(&op->data, op->left, &io->nr);
+	io->len = min_u64(op->left, STEP_MAX);
+	io->iov = virtq_iovecs(&op->data, io->len, &io->nr);
 	if (io->iov)
 		return true;
 	io->iov = iov;
-	io->nr = virtq_map(&op->data, op->left, iov, max, &mapped);
+	io->nr = virtq_map(&op->data, io->len, iov, max, &mapped);
 	io->len = mapped;
 	return true;
 }
@@ -291,6 +319,8 @@ bool virtio_blk_next(struct blk_task *task, struct blk_io *io, struct iovec *iov
 	struct blk_op *op = to_op(task);
 	bool more = false;
 
+	if (op->status == S_OK && virtio_is_lost(op->req))
+		op->status = S_IOERR;
 	if (op->status != S_OK)
 		return false;
 	*io = (struct blk_io){.type = BLK_SYNC};
@@ -360,24 +390,38 @@ static void put_status(struct virtq_request *req, uint8_t status)
 static void finish(struct blk_op *op)
 {
 	put_status(op->req, op->status);
+	op->blk->underway -= op->cost;
 	virtio_complete(&op->blk->vdev, op->req);
+}
+
+/* There is room again: look into the rings, into another one first each time. */
+static void feed(struct virtio_blk *blk)
+{
+	struct virtio_device *vdev = &blk->vdev;
+	unsigned int i, first = blk->turn++;
+
+	blk->starved = false;
+	for (i = 0; i < vdev->nr_queues; i++)
+		virtio_queue_notify(vdev, (first + i) % vdev->nr_queues);
 }
 
 void virtio_blk_finish(struct blk_task *tasks)
 {
-	struct virtio_device *vdev;
+	struct virtio_blk *blk;
 
 	if (!tasks)
 		return;
-	vdev = &to_op(tasks)->blk->vdev;
-	virtio_enter_device(vdev);
+	blk = to_op(tasks)->blk;
+	virtio_enter_device(&blk->vdev);
 	while (tasks) {
 		struct blk_task *next = tasks->next;
 
 		finish(to_op(tasks));
 		tasks = next;
 	}
-	virtio_leave(vdev);
+	if (blk->starved && blk->underway <= UNDERWAY_MAX / 2)
+		feed(blk);
+	virtio_leave(&blk->vdev);
 }
 
 /* --- a pass ------------------------------------------------------------------------ */
@@ -434,27 +478,60 @@ static bool try_now(struct virtio_blk *blk, struct blk_op *op)
 	return true;
 }
 
+/* What is left of @op to be done. */
+static uint64_t cost_of(const struct blk_op *op)
+{
+	uint64_t sectors = 0;
+	unsigned int i;
+
+	if (op->status != S_OK)
+		return 0;
+	if (op->type == T_DISCARD)
+		return (op->nr_ranges - op->range) * DISCARD_COST;
+	for (i = op->range; i < op->nr_ranges; i++)
+		sectors += op->ranges[i].sectors;
+	return op->left + sectors * VIRTIO_BLK_SECTOR / ZEROES_DISCOUNT;
+}
+
+static bool submit(struct virtio_blk *blk, struct blk_op *op)
+{
+	/* Before it is another thread's. */
+	op->cost = cost_of(op);
+	blk->underway += op->cost;
+	if (blk->env->submit(blk->opaque, &op->task))
+		return true;
+	blk->underway -= op->cost;
+	op->cost = 0;
+	return false;
+}
+
 static void blk_notify(struct virtio_device *vdev, unsigned int index)
 {
 	struct virtio_blk *blk = to_blk(vdev);
+	struct virtq *q = virtio_queue(vdev, index);
 	struct virtq_request *req;
 	bool submitted = false;
+	uint64_t here = 0;
 
 	blk->now_left = NOW_BYTES;
-	while ((req = virtq_pop(virtio_queue(vdev, index)))) {
+	while (here < UNDERWAY_MAX && blk->underway < UNDERWAY_MAX && (req = virtq_pop(q))) {
 		struct blk_op *op = blk_start(blk, req);
 
 		if (!op)
 			continue;
-		if (blk->env) {
-			if (!try_now(blk, op) && blk->env->submit(blk->opaque, &op->task)) {
-				submitted = true;
-				continue;
-			}
+		if (blk->env && !try_now(blk, op) && submit(blk, op)) {
+			submitted = true;
+			continue;
 		}
+		here += cost_of(op);
 		virtio_blk_perform(&op->task);
 		finish(op);
 	}
+	/* Who stops early comes back: on the loop's thread, or when something has ended. */
+	if (here >= UNDERWAY_MAX)
+		virtq_linger(q);
+	else if (blk->underway >= UNDERWAY_MAX)
+		blk->starved = true;
 	if (submitted && blk->env->commit)
 		blk->env->commit(blk->opaque);
 }
