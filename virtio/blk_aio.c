@@ -15,7 +15,9 @@
  * turn are given to the guest together, with one interrupt.
  *
  * Iovecs of a step are the kernel's once it was submitted (IORING_FEAT_SUBMIT_STABLE),
- * so one small array serves all: when it is full, what was prepared is submitted.
+ * so one small array serves all: when it is full, what was prepared is submitted. A kernel
+ * that is short of memory may take a part of that or nothing; until it has taken all, the
+ * array is not used anew, and what comes goes to workers where it does not fit.
  *
  * Thread and lock: the mutex guards the list, `asleep` and what workers have done; it
  * is a leaf, and the device's lock may be held around it. The ring belongs to its
@@ -154,6 +156,23 @@ static bool to_workers(struct blk_aio *aio, struct blk_task *task)
 
 /* --- the ring's thread --------------------------------------------------------------- */
 
+/* To a worker, or where there is none carried out here. */
+static void hand_on(struct blk_aio *aio, struct blk_task *task, struct task_list *done)
+{
+	if (to_workers(aio, task))
+		return;
+	virtio_blk_perform(task);
+	list_add(done, task);
+}
+
+/* Is there room for the iovecs of a step? */
+static bool iovecs_free(struct blk_aio *aio)
+{
+	if (!io_uring_sq_ready(&aio->ring))
+		aio->nr_iov = 0;
+	return aio->nr_iov + BLK_BATCH <= NR_IOVECS;
+}
+
 /* The next step of @task, or its end, which puts it into @done. */
 static void step(struct blk_aio *aio, struct blk_task *task, struct task_list *done)
 {
@@ -162,9 +181,12 @@ static void step(struct blk_aio *aio, struct blk_task *task, struct task_list *d
 	struct blk_io io;
 	int fd;
 
-	if (aio->nr_iov + BLK_BATCH > NR_IOVECS) {
+	if (!iovecs_free(aio)) {
 		io_uring_submit(&aio->ring);
-		aio->nr_iov = 0;
+		if (!iovecs_free(aio)) {
+			hand_on(aio, task, done);
+			return;
+		}
 	}
 	if (!virtio_blk_next(task, &io, &aio->iov[aio->nr_iov], BLK_BATCH)) {
 		list_add(done, task);
@@ -173,10 +195,7 @@ static void step(struct blk_aio *aio, struct blk_task *task, struct task_list *d
 	fd = io.type == BLK_READ || io.type == BLK_WRITE ? b->ops->ring_fd(b->opaque, &io) : -1;
 	sqe = fd >= 0 ? io_uring_get_sqe(&aio->ring) : NULL;
 	if (!sqe) {
-		if (!to_workers(aio, task)) {
-			virtio_blk_perform(task);
-			list_add(done, task);
-		}
+		hand_on(aio, task, done);
 		return;
 	}
 	if (io.type == BLK_READ)
@@ -264,7 +283,6 @@ static void *ring_thread(void *arg)
 		while ((task = list_take(&batch)))
 			step(aio, task, &done);
 		ret = io_uring_submit_and_wait(&aio->ring, done.first ? 0 : 1);
-		aio->nr_iov = 0;
 		/* The kernel has no memory for it just now. */
 		if (ret < 0 && ret != -EINTR)
 			usleep(1000);
