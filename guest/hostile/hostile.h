@@ -42,7 +42,13 @@ struct poke {
 
 /* Each ends with a row whose name is NULL. There is nothing of pci_pokes in virtio-mmio. */
 extern const struct poke transport_pokes[], pci_pokes[], ring_pokes[], packed_pokes[], blk_pokes[],
-	misc_pokes[], net_pokes[], vsock_pokes[], share_pokes[], message_pokes[];
+	misc_pokes[], net_pokes[], vsock_pokes[], share_pokes[], message_pokes[], end_pokes[];
+
+/**
+ * leave() - what is done last in the case called @name: the device is reset, or work is left
+ * in flight
+ */
+bool leave(struct stage *s, const char *name);
 
 /**
  * wrong() - say what was not as it must be; always false

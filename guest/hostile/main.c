@@ -11,9 +11,10 @@
  * The console says, line by line, and a line from the console is awaited in between
  * so that whoever watches can look at the process:
  *
- *	hostile: ready		devices found and working; waits
+ *	hostile: ready		devices found and working; waits. The line "over" ends it here.
  *	hostile: poked		the device answered as it must; all others still work; waits
  *	hostile: after		after a reset the device works again, as the others do; waits
+ *	hostile: busy		it waits to be killed, with work in flight (C5-killed)
  *	hostile: good		or "hostile: wrong: WHAT VALUE"
  */
 #include "hostile.h"
@@ -21,8 +22,8 @@
 #define BUF_PAGES 16
 
 static const struct poke *const all[] = {
-	transport_pokes, pci_pokes, ring_pokes,	 packed_pokes, blk_pokes,
-	misc_pokes,	 net_pokes, vsock_pokes, share_pokes,  message_pokes,
+	transport_pokes, pci_pokes,   ring_pokes,  packed_pokes,  blk_pokes, misc_pokes,
+	net_pokes,	 vsock_pokes, share_pokes, message_pokes, end_pokes,
 };
 
 bool wrong(const char *what, uint64_t value)
@@ -247,12 +248,14 @@ static bool list(bool pci)
 	return true;
 }
 
-static void pause_for(const struct guest *guest, const char *what)
+/* False: it is over already. */
+static bool pause_for(const struct guest *guest, const char *what)
 {
 	char line[8];
 
 	print("hostile: %s\n", what);
 	read_line(guest, line, sizeof(line));
+	return !same(line, "over");
 }
 
 /* Those of other kinds run on as they were. */
@@ -274,7 +277,8 @@ static bool play(struct stage *s, const struct poke *poke)
 	for (i = 0; i < s->bus->nr; i++)
 		if (!sane(s, &s->bus->dev[i]))
 			return false;
-	pause_for(s->guest, "ready");
+	if (!pause_for(s->guest, "ready"))
+		return true;
 	if (!poke->play(s) || !others_work(s))
 		return false;
 	pause_for(s->guest, "poked");
@@ -285,8 +289,7 @@ static bool play(struct stage *s, const struct poke *poke)
 	if (!others_work(s))
 		return false;
 	pause_for(s->guest, "after");
-	v_reset(s->v);
-	return true;
+	return leave(s, poke->name);
 }
 
 bool guest_main(const struct guest *guest)
