@@ -23,6 +23,7 @@ static void save(struct p9c *c, struct xfer *x)
 	xfer_save_init(x);
 	dev->ops->transfer(dev, x);
 	ck_assert_int_eq(xfer_done(x, NULL), 0);
+	dev->ops->resume(dev);
 }
 
 /* Load @len bytes into the client's device; 0 or -1. It runs on afterwards. */
@@ -53,7 +54,6 @@ static void move(struct p9c *c, const struct virtio_p9_config *config)
 	save(c, &y);
 	ck_assert_uint_eq(x.len, y.len);
 	ck_assert_int_eq(memcmp(x.buf, y.buf, x.len), 0);
-	virtio_mmio_device(c->mmio)->ops->resume(virtio_mmio_device(c->mmio));
 	xfer_free(&x);
 	xfer_free(&y);
 }
