@@ -25,6 +25,7 @@
 #include "machine.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/arch_state.h"
 #include "lkvm/guest_console.h"
 #include "lkvm/riscv/regs.h"
 
@@ -554,6 +555,7 @@ void arch_flush(struct vm *vm)
 void arch_reset(struct vm *vm)
 {
 	struct arch_vm *a = vm->arch;
+	bool held = arch_held(vm);
 	size_t i;
 
 	machine_state_free(a);
@@ -561,6 +563,9 @@ void arch_reset(struct vm *vm)
 		if (a->devices[i].device->ops->reset)
 			a->devices[i].device->ops->reset(a->devices[i].device);
 	machine_irqchip_reset(a);
+	/* What was loaded and had not gone on yet is no more: nobody else lets its devices go. */
+	if (held)
+		arch_quiet(vm, false);
 }
 
 void arch_destroy(struct vm *vm)

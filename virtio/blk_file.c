@@ -209,21 +209,30 @@ static int file_discard(const struct blk_file *file, uint64_t offset, uint64_t l
 	return unable(ret) ? 0 : ret;
 }
 
+/* The same page again and again: no worker needs a buffer of its own for it. */
+static unsigned int zero_iovecs(struct iovec *iov, size_t len)
+{
+	static const char zeroes[ALIGN_MAX] __attribute__((aligned(ALIGN_MAX)));
+	unsigned int nr;
+
+	for (nr = 0; len; nr++) {
+		iov[nr].iov_base = (void *)(uintptr_t)zeroes;
+		iov[nr].iov_len = min_u64(len, ALIGN_MAX);
+		len -= iov[nr].iov_len;
+	}
+	return nr;
+}
+
 static int write_zeroes(const struct blk_file *file, uint64_t offset, uint64_t len)
 {
-	size_t size = min_u64(align_up(len, ALIGN_MAX), CHUNK);
-	char *zeroes = aligned_alloc(ALIGN_MAX, size);
-	struct iovec iov = {.iov_base = zeroes};
-	struct blk_io io = {.type = BLK_WRITE, .iov = &iov, .nr = 1};
+	struct iovec iov[CHUNK / ALIGN_MAX];
+	struct blk_io io = {.type = BLK_WRITE, .iov = iov};
 	long n = 0;
 
-	if (!zeroes)
-		return -ENOMEM;
-	memset(zeroes, 0, size);
 	while (len && (n >= 0 || n == -EINTR)) {
-		iov.iov_len = min_u64(len, size);
 		io.offset = offset;
-		io.len = iov.iov_len;
+		io.len = min_u64(len, CHUNK);
+		io.nr = zero_iovecs(iov, io.len);
 		n = file_rw(file, &io);
 		if (n == 0)
 			n = -EIO;
@@ -232,7 +241,6 @@ static int write_zeroes(const struct blk_file *file, uint64_t offset, uint64_t l
 			len -= (uint64_t)n;
 		}
 	}
-	free(zeroes);
 	return len ? (int)n : 0;
 }
 

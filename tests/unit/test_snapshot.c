@@ -7,6 +7,8 @@
 #include "rig.h"
 #include "unit.h"
 
+#include "../../riscv/machine.h"
+
 #include "lkvm/process.h"
 #include "lkvm/riscv/regs.h"
 #include "lkvm/snapshot/snapshot.h"
@@ -105,6 +107,12 @@ static void do_unpause(struct rig *rig, void *arg)
 {
 	(void)arg;
 	vm_unpause(rig->vm);
+}
+
+static void do_reset(struct rig *rig, void *arg)
+{
+	(void)arg;
+	vm_reset(rig->vm);
 }
 
 static void quit(struct rig *rig)
@@ -494,6 +502,7 @@ START_TEST(devices)
 {
 	const struct virtio_request asked[] = {{kind_of("balloon"), ""}, {kind_of("rng"), ""}};
 	struct reasons why = {0};
+	struct virtio_device *rng;
 	struct second b;
 	struct rig a;
 	int one, two;
@@ -522,7 +531,16 @@ START_TEST(devices)
 	rig_start(&b.rig);
 	two = save_as(&b.rig, SNAPSHOT_RAW);
 	same_file(one, two);
-	second_end(&b);
+	/* A reset before it has gone on: its devices are let go too. */
+	rng = machine_virtio_find(b.rig.vm->arch, "rng0");
+	ck_assert_uint_eq(rng->held, 1);
+	rig_call(&b.rig, do_reset, NULL);
+	/* There is nothing to boot here. */
+	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	ck_assert_uint_eq(rng->held, 0);
+	rig_end(&b.rig);
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
 	close(one);
 	close(two);
 }

@@ -124,8 +124,8 @@ static void start(struct rig *rig, enum how how)
 	rig->mmio = virtio_mmio_create(virtio_blk_device(rig->blk), drv_line(&rig->drv),
 				       &transport_env, rig);
 	rig->drv.dev = rig->mmio;
-	ck_assert(drv_start(&rig->drv,
-			    B_FLUSH | B_MQ | B_ZEROES | FEAT_INDIRECT | FEAT_RING_RESET));
+	ck_assert(
+		drv_start(&rig->drv, B_FLUSH | B_MQ | B_ZEROES | FEAT_INDIRECT | FEAT_RING_RESET));
 	for (i = 0; i < QUEUES; i++) {
 		at = drv_ring_init(&rig->ring[i], &rig->mem, NUM, at);
 		ck_assert(drv_queue(&rig->drv, i, &rig->ring[i]));
