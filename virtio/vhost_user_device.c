@@ -20,7 +20,9 @@
  *
  * Stopping. The back end says for each ring where it stopped. It should have given back
  * all that it took by then; some need a moment longer, so the used index is watched for
- * that moment. A call that the loop did not fetch yet is delivered then.
+ * that moment. Then the driver is interrupted, "call" or not: the call for what came back
+ * last may be on its way, or never come, since a back end may let go of "call" when it
+ * stops a ring. An interrupt too many is allowed, one that is missing is not.
  *
  * Failing. Whatever ends the connection (closed, time is up, nonsense) is told once in
  * one line. The queues that were away are broken, the driver hears that the device needs
@@ -69,6 +71,17 @@ static void ring_bell(int fd)
 
 /* --- failing ---------------------------------------------------------------------- */
 
+/* Inside. The ring is the core's again, and the driver looks at what came back. */
+static void take_back(struct vhost_user_device *dev, struct vhost_user_queue *ring)
+{
+	virtio_served(&dev->vdev, ring->index, -1, -1);
+	vhost_user_fetch(ring->call);
+	virtio_signal(&dev->vdev, ring->index);
+	ring->away = false;
+	ring->started = false;
+	virtio_take_back(&dev->vdev, ring->index, ring->base);
+}
+
 /* Inside. Take all rings back as they are; they are of no use before a reset. */
 static void take_back_broken(struct vhost_user_device *dev, const char *why)
 {
@@ -79,12 +92,7 @@ static void take_back_broken(struct vhost_user_device *dev, const char *why)
 
 		if (!ring->away)
 			continue;
-		virtio_served(&dev->vdev, i, -1, -1);
-		if (vhost_user_fetch(ring->call))
-			virtio_signal(&dev->vdev, i);
-		ring->away = false;
-		ring->started = false;
-		virtio_take_back(&dev->vdev, i, ring->base);
+		take_back(dev, ring);
 		virtq_break(virtio_queue(&dev->vdev, i), why);
 	}
 	virtio_needs_reset(&dev->vdev);
@@ -332,13 +340,9 @@ static void op_halt(struct virtio_device *vdev)
 
 		if (!ring->away)
 			continue;
-		virtio_served(vdev, i, -1, -1);
-		if (vhost_user_fetch(ring->call))
-			virtio_signal(vdev, i);
 		/* A kick that it did not fetch is given again by op_go(). */
 		vhost_user_fetch(ring->kick);
-		ring->away = false;
-		virtio_take_back(vdev, i, ring->base);
+		take_back(dev, ring);
 	}
 	see_config_changed(dev);
 }

@@ -151,7 +151,8 @@ static void kicked(struct fake_vu *f, struct fake_vu_ring *r)
 
 	need(read(r->kick, &count, sizeof(count)) == (ssize_t)sizeof(count));
 	r->started = true;
-	if (r->enabled && serve_ring(f, r))
+	/* Where requests come back late, so does the word that they did. */
+	if (r->enabled && serve_ring(f, r) && !f->slow_used)
 		bell(r->call);
 }
 
@@ -495,6 +496,10 @@ static void carry_out(struct fake_vu *f, const struct message *q, int *fds, unsi
 		r = &f->rings[w[0] % FAKE_VU_RINGS];
 		r->enabled = false;
 		r->started = false;
+		if (f->drop_call && r->call > 0) {
+			close(r->call);
+			r->call = -1;
+		}
 		break;
 	case VU_SET_BACKEND_REQ_FD:
 		need(nr == 1);
