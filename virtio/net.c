@@ -12,7 +12,7 @@
  * Link. The driver sees the link up while the cable is in (virtio_net_set_link()) and
  * the back end is alive (virtio_net_carrier()). While it is down frames are dropped in
  * both directions; they do not pile up. After a load the driver is told to announce
- * itself, since it may be somewhere else now.
+ * itself, since it may be somewhere else now, and the back end where the cable is.
  *
  * Address. Where the user fixed it, the driver can't change it, and frames it sends
  * from another address are dropped, unless the user says otherwise: a guest that
@@ -109,6 +109,9 @@ void net_update(struct virtio_net *net)
 		net->was_up = up;
 		virtio_config_changed(&net->vdev);
 	}
+	if (net->s.up != net->told_up && net->backend.ops->link)
+		net->backend.ops->link(net->backend.opaque, net->s.up);
+	net->told_up = net->s.up;
 	if (net->backend.ops->pairs)
 		net->backend.ops->pairs(net->backend.opaque, net->s.pairs);
 	for (i = 0; i < net->backend.pairs; i++) {
@@ -204,8 +207,6 @@ void virtio_net_set_link(struct virtio_net *net, bool up)
 	virtio_enter_device(&net->vdev);
 	if (up != net->s.up) {
 		net->s.up = up;
-		if (net->backend.ops->link)
-			net->backend.ops->link(net->backend.opaque, up);
 		link_changed(net);
 	}
 	virtio_leave(&net->vdev);
@@ -342,6 +343,8 @@ static void net_transfer(struct virtio_device *vdev, struct xfer *x, void *state
 	xfer_check(x, !net->config.fixed || !memcmp(s->own, net->config.mac, NET_MAC),
 		   "virtio-net: another address than guest_mac= asks for");
 	xfer_bytes(x, s->mac, NET_MAC);
+	xfer_check(x, !net->config.fixed || !memcmp(s->mac, net->config.mac, NET_MAC),
+		   "virtio-net: the driver has another address than guest_mac= asks for");
 	xfer_bool(x, &s->up);
 	xfer_bool(x, &s->announce);
 	xfer_u8(x, &s->modes);
@@ -446,6 +449,7 @@ struct virtio_net *virtio_net_create(const char *name, struct guest_memory *mem,
 	net->s.up = true;
 	net->carrier = true;
 	net->was_up = true;
+	net->told_up = true;
 	for (i = 0; i < NET_MAX_PAIRS; i++)
 		net->vhost[i].fd = -1;
 	if (net->backend.ops->attach)
