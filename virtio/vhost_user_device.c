@@ -48,8 +48,8 @@
 /* How long a back end that said where it stopped may still give back requests. */
 #define SETTLE_MS 1000
 
-/* How often in one go a back end may say that its configuration changed. */
-#define CHANGES_MAX 16
+/* A configuration that changes is read so often. */
+#define LOOK_NS NSEC_PER_SEC
 
 bool vhost_user_fetch(int fd)
 {
@@ -141,25 +141,39 @@ static int read_config(struct vhost_user_device *dev, struct error *err)
 	return 0;
 }
 
-/* Inside. The back end may have said, while we asked for something, that it changed. */
+/*
+ * Inside. The back end may have said, while we asked for something, that it changed. One that
+ * says so all the time is asked now and then: reading it takes the loop's time.
+ */
 static void see_config_changed(struct vhost_user_device *dev)
 {
-	unsigned int i;
+	uint64_t now = now_ns();
 	struct error err;
 
-	for (i = 0; dev->conn.config_changed && !dev->dead; i++) {
-		dev->conn.config_changed = false;
-		if (!dev->type.config_size)
-			return;
-		if (i == CHANGES_MAX) {
-			die(dev, "its configuration changes without end");
-		} else if (read_config(dev, &err)) {
-			vhost_user_device_failed(dev, &err);
-			return;
-		} else {
-			virtio_config_changed(&dev->vdev);
-		}
+	if (!dev->conn.config_changed || dev->dead || !dev->type.config_size)
+		return;
+	if (dev->looked_ns && now < dev->looked_ns + LOOK_NS) {
+		loop_timer_arm(&dev->look, dev->looked_ns + LOOK_NS);
+		return;
 	}
+	dev->conn.config_changed = false;
+	if (read_config(dev, &err))
+		vhost_user_device_failed(dev, &err);
+	else
+		virtio_config_changed(&dev->vdev);
+	/* From now on: while it was read somebody else had no turn. */
+	dev->looked_ns = now_ns();
+	if (dev->conn.config_changed && !dev->dead)
+		loop_timer_arm(&dev->look, dev->looked_ns + LOOK_NS);
+}
+
+void vhost_user_look(void *opaque)
+{
+	struct vhost_user_device *dev = opaque;
+
+	virtio_enter_device(&dev->vdev);
+	see_config_changed(dev);
+	virtio_leave(&dev->vdev);
 }
 
 static void op_config_get(struct virtio_device *vdev, uint8_t *config)
@@ -275,21 +289,22 @@ static bool settled(const struct vhost_user_queue *ring)
 static void settle(struct vhost_user_device *dev)
 {
 	const struct timespec ms = {.tv_nsec = NSEC_PER_MSEC};
-	unsigned int i, left = SETTLE_MS;
+	uint64_t begin = now_ns(), end = begin + min_u64(vhost_user_patience(&dev->conn, begin),
+							 SETTLE_MS * NSEC_PER_MSEC);
+	unsigned int i;
 
 	for (i = 0; i < dev->nr_rings; i++) {
 		const struct vhost_user_queue *ring = &dev->rings[i];
 
-		while (ring->away && !settled(ring) && left) {
-			left--;
+		while (ring->away && !settled(ring) && now_ns() < end)
 			nanosleep(&ms, NULL);
-		}
 		if (ring->away && !settled(ring))
 			virtio_complain(&dev->vdev,
 					"ring %u was stopped with requests under way (used index "
 					"%u of %u)",
 					i, *ring->used, ring->base);
 	}
+	vhost_user_waited(&dev->conn, begin);
 }
 
 /* Those that run; where that goes wrong they are broken already. */
@@ -465,6 +480,8 @@ void vhost_user_unwatch(struct vhost_user_device *dev)
 {
 	unsigned int i;
 
+	if (dev->loop)
+		loop_timer_cancel(&dev->look);
 	for (i = 0; dev->rings && i < dev->nr_rings; i++) {
 		unwatch(dev, dev->rings[i].kick);
 		unwatch(dev, dev->rings[i].call);

@@ -40,6 +40,8 @@ struct vhost_user_queue {
  * @shown: there is no back end, and no guest
  * @dead: the connection is over
  * @err: eventfd: the driver broke a rule of a ring
+ * @look: calls vhost_user_look(); @looked_ns: when the configuration was read last, because
+ *        it had changed
  * @state: what the core saves for us; its configuration space is the one the guest sees
  * @blob: the back end's own state, as it was saved or loaded last
  */
@@ -51,6 +53,8 @@ struct vhost_user_device {
 	struct vhost_user conn;
 	bool shown, dead;
 	int err;
+	struct loop_timer look;
+	uint64_t looked_ns;
 	unsigned int nr_rings;
 	struct vhost_user_queue *rings;
 	struct vhost_user_saved state;
@@ -81,6 +85,9 @@ bool vhost_user_fetch(int fd);
 
 /* Inside, after a request went wrong: the end, if the connection is broken. */
 void vhost_user_device_failed(struct vhost_user_device *dev, const struct error *err);
+
+/* The configuration changed, and it was not the time to look (loop's thread). */
+void vhost_user_look(void *opaque);
 
 /* Make the eventfds and watch what is to be watched (before the loop, or its thread). */
 int vhost_user_watch(struct vhost_user_device *dev, struct error *err);

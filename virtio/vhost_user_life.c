@@ -239,9 +239,10 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 	}
 	vhost_user_init(&dev->conn, setup->fd);
 	timeout_ms = setup->timeout_ms ? setup->timeout_ms : dev->conn.timeout_ms;
-	dev->conn.timeout_ms = setup->greet_ms ? setup->greet_ms : timeout_ms;
+	vhost_user_set_timeout(&dev->conn, setup->greet_ms ? setup->greet_ms : timeout_ms);
 	dev->type = *setup->type;
 	dev->loop = world->loop;
+	loop_timer_init(&dev->look, dev->loop, vhost_user_look, dev);
 	dev->shown = setup->fd < 0;
 	dev->err = -1;
 	if (init_device(dev, world, setup, err)) {
@@ -253,6 +254,6 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 		free_device(dev);
 		return NULL;
 	}
-	dev->conn.timeout_ms = timeout_ms;
+	vhost_user_set_timeout(&dev->conn, timeout_ms);
 	return dev;
 }

@@ -156,15 +156,22 @@ static void kicked(struct fake_vu *f, struct fake_vu_ring *r)
 		bell(r->call);
 }
 
+static void wait_ms(unsigned int ms)
+{
+	const struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	if (ms)
+		nanosleep(&wait, NULL);
+}
+
 /* Requests taken when the ring was stopped are given back a little later. */
 static void give_back_late(struct fake_vu *f, struct fake_vu_ring *r)
 {
-	const struct timespec wait = {.tv_nsec = (long)f->slow_used * 1000000};
 	uint8_t *used = at(f, r->used, 4, false);
 
 	if (!f->slow_used || !used)
 		return;
-	nanosleep(&wait, NULL);
+	wait_ms(f->slow_used);
 	__atomic_store_n((uint16_t *)(void *)(used + 2), htole16(r->last), __ATOMIC_RELEASE);
 	bell(r->call);
 }
@@ -538,8 +545,11 @@ static void answer(struct fake_vu *f, const struct message *q, int *fds, unsigne
 		/* An acknowledgement is a zero; a refusal is not. */
 		if (!own)
 			m.size = 8;
+		wait_ms(f->slow_ms);
 		send_answer(f, &m, way);
 	}
+	if (q->request == VU_GET_CONFIG && f->restless)
+		ask(f, 2, 1, NULL, 0, 0);
 	if (q->request == VU_SET_DEVICE_STATE_FD && nr)
 		move_state(f, q, fds[0]);
 	if (q->request == VU_GET_VRING_BASE)

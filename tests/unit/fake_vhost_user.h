@@ -94,6 +94,8 @@ struct fake_vu {
 	unsigned int bad_times; /* so often; 0: from then on always */
 	bool ask_first;		/* asks on its channel before it answers GET_CONFIG */
 	unsigned int slow_used; /* ms between stopping and giving back the last requests */
+	unsigned int slow_ms;	/* before each answer */
+	bool restless;		/* says after each GET_CONFIG that it changed again */
 	bool drop_call;		/* lets go of "call" when it stops a ring */
 
 	/* What happened. */

@@ -410,8 +410,14 @@ START_TEST(asks_before_it_answers)
 	fake_vu_ask(&rig.fake, 2, 1, NULL, 0, 0);
 	vu_rig_turn(&rig, 50);
 	ck_assert_uint_eq(drv_rd(&rig.drv, R_CONFIG), 0x5500);
+	/* Once at the start, once for each of the two words, of which the second has to wait. */
+	fake_vu_lock(&rig.fake);
+	ck_assert_uint_eq(rig.fake.seen[VU_GET_CONFIG], 2);
+	rig.fake.config[1] = 0x66;
+	fake_vu_unlock(&rig.fake);
+	loop_run_once(rig.loop, 3000);
+	ck_assert_uint_eq(drv_rd(&rig.drv, R_CONFIG), 0x6600);
 	vu_rig_stop(&rig);
-	/* Once at the start, once for each of the two words. */
 	ck_assert_uint_eq(rig.fake.seen[VU_GET_CONFIG], 3);
 }
 END_TEST

@@ -500,6 +500,86 @@ START_TEST(config_storm)
 }
 END_TEST
 
+/*
+ * Slow, and its configuration changes with each answer: the loop is there for others most of the
+ * time, and in the end it is given up.
+ */
+START_TEST(slow_and_restless)
+{
+	struct vu_rig rig;
+	uint64_t start, begin, asleep = 0, took;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 1000;
+	ck_assert(vu_rig_device(&rig, blk()));
+	ck_assert(vu_rig_go(&rig));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 500;
+	rig.fake.restless = true;
+	fake_vu_unlock(&rig.fake);
+	start = now_ns();
+	fake_vu_ask(&rig.fake, 2, 1, NULL, 0, 0);
+	while (!needs_reset(&rig) && now_ns() - start < 30 * NSEC_PER_SEC) {
+		/* A descriptor that is ready now waits as long as a turn without sleep. */
+		begin = now_ns();
+		loop_run_once(rig.loop, 0);
+		took = now_ns() - begin;
+		ck_assert_uint_lt(took, 1300 * NSEC_PER_MSEC);
+		asleep += took;
+		usleep(1000);
+	}
+	ck_assert(needs_reset(&rig));
+	ck_assert_uint_ge(now_ns() - start, 2 * NSEC_PER_SEC);
+	ck_assert_uint_lt(asleep, (now_ns() - start) * 3 / 4);
+	vu_rig_drop(&rig);
+}
+END_TEST
+
+/* Each answer comes in time, if late; all of them together are no longer waited for than one. */
+START_TEST(slow_in_everything)
+{
+	struct vu_rig rig;
+	uint64_t start;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 600;
+	ck_assert(vu_rig_device(&rig, blk()));
+	ck_assert(vu_rig_go(&rig));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 300;
+	fake_vu_unlock(&rig.fake);
+	start = now_ns();
+	drv_wr(&rig.drv, R_STATUS, 0);
+	vu_rig_go(&rig);
+	ck_assert_uint_lt(now_ns() - start, 1500 * NSEC_PER_MSEC);
+	vu_rig_turn(&rig, 10);
+	vu_rig_drop(&rig);
+}
+END_TEST
+
+/* Slow once is no crime, nor is being asked much. */
+START_TEST(slow_once)
+{
+	struct vu_rig rig;
+	unsigned int i;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 600;
+	ck_assert(vu_rig_device(&rig, blk()));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 150;
+	fake_vu_unlock(&rig.fake);
+	virtio_mmio_ops.write(rig.mmio, R_CONFIG + 32, 1, 1);
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 0;
+	fake_vu_unlock(&rig.fake);
+	for (i = 0; i < 200; i++)
+		ck_assert(vu_rig_go(&rig));
+	ck_assert(!needs_reset(&rig));
+	vu_rig_stop(&rig);
+}
+END_TEST
+
 /* The index at which it stopped is any: the guest has to live with it, not we. */
 START_TEST(wrong_base)
 {
@@ -640,6 +720,9 @@ int main(void)
 	tcase_add_test(t, blocking_descriptors);
 	tcase_add_test(t, call_storm);
 	tcase_add_test(t, config_storm);
+	tcase_add_test(t, slow_and_restless);
+	tcase_add_test(t, slow_in_everything);
+	tcase_add_test(t, slow_once);
 	tcase_add_test(t, wrong_base);
 	tcase_add_test(t, state_without_end);
 	tcase_add_test(t, threads);

@@ -56,7 +56,7 @@ struct vhost_user_inbox {
  * @fd: the socket; stays open, though shut down, when the connection is broken, so
  *      that a loop that watches it sees its end
  * @channel: our end of the socket on which the back end asks, or -1
- * @timeout_ms: for one exchange
+ * @timeout_ms: for one exchange (vhost_user_set_timeout())
  * @features: virtio features that the back end offers
  * @protocol: protocol features in use
  * @broken: it is over; nothing is sent any more
@@ -70,6 +70,7 @@ struct vhost_user {
 	uint64_t features, protocol;
 	bool broken, config_changed;
 	/* private */
+	uint64_t patience_ns, since_ns;
 	struct vhost_user_inbox in, channel_in;
 };
 
@@ -104,6 +105,21 @@ int vhost_user_connect(const char *path, struct error *err);
 void vhost_user_init(struct vhost_user *c, int fd);
 
 /**
+ * vhost_user_set_timeout() - how long one exchange may take
+ *
+ * It is also all the patience there is: what the back end takes is taken off, and comes
+ * back slowly, so that one that is slow each time holds us for a small part of the time.
+ */
+void vhost_user_set_timeout(struct vhost_user *c, unsigned int ms);
+
+/**
+ * vhost_user_patience() - how long it may be waited for now, in ns, from @now on
+ * vhost_user_waited() - it was waited for since @begin
+ */
+uint64_t vhost_user_patience(struct vhost_user *c, uint64_t now);
+void vhost_user_waited(struct vhost_user *c, uint64_t begin);
+
+/**
  * vhost_user_close() - end it
  */
 void vhost_user_close(struct vhost_user *c);
@@ -127,7 +143,7 @@ static inline bool vhost_user_has(const struct vhost_user *c, unsigned int bit)
  * vhost_user_exchange() - send @m, wait for what must come back
  *
  * A request without an answer of its own is acknowledged where the back end can do
- * that. Waits up to timeout_ms, and answers meanwhile what the back end asks on its
+ * that. Waits as long as there is patience, and answers meanwhile what the back end asks on its
  * channel, which may be what it waits for.
  *
  * Return: 0; 1 where the back end refused (the connection is still good); -1 where
