@@ -70,6 +70,7 @@ size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group)
 						   .arg = virtio_kinds[i]->arg,
 						   .help = virtio_kinds[i]->help,
 						   .group = i ? NULL : group,
+						   .parts = virtio_kinds[i]->words,
 						   .set = add_virtio,
 						   .offset = i};
 	return row;

@@ -61,13 +61,19 @@ struct port_words {
 	bool pty, console, wait;
 };
 
-static const struct suboption port_rows[] = {
-	{"path", SUBOPTION_STRING, offsetof(struct port_words, path), 0, NULL},
-	{"socket", SUBOPTION_STRING, offsetof(struct port_words, socket), 0, NULL},
-	{"fd", SUBOPTION_UINT, offsetof(struct port_words, fd), INT32_MAX, NULL},
-	{"pty", SUBOPTION_FLAG, offsetof(struct port_words, pty), 0, NULL},
-	{"console", SUBOPTION_FLAG, offsetof(struct port_words, console), 0, NULL},
-	{"wait", SUBOPTION_FLAG, offsetof(struct port_words, wait), 0, NULL},
+const struct suboption console_port_words[] = {
+	{"path", SUBOPTION_STRING, offsetof(struct port_words, path), .arg = "FILE",
+	 .help = "to a file or FIFO"},
+	{"socket", SUBOPTION_STRING, offsetof(struct port_words, socket), .arg = "PATH",
+	 .help = "to whoever connects to this socket"},
+	{"fd", SUBOPTION_UINT, offsetof(struct port_words, fd), INT32_MAX,
+	 .help = "to a descriptor that lkvm inherited"},
+	{"pty", SUBOPTION_FLAG, offsetof(struct port_words, pty),
+	 .help = "to a new pseudo-terminal, whose name is said"},
+	{"console", SUBOPTION_FLAG, offsetof(struct port_words, console),
+	 .help = "a console (hvcN) in place of /dev/virtio-ports/NAME"},
+	{"wait", SUBOPTION_FLAG, offsetof(struct port_words, wait),
+	 .help = "at the end wait for the reader, however slow"},
 	{.name = NULL},
 };
 
@@ -443,7 +449,7 @@ struct console_port *console_port_open(const char *text, struct loop *loop, stru
 	p->words.fd = NO_FD;
 	loop_work_init(&p->hang_up, on_hang_up, p);
 	loop_timer_init(&p->listen_again, loop, on_listen_again, p);
-	if (suboptions_parse(text, &p->words.name, port_rows, &p->words, &p->copy, err) ||
+	if (suboptions_parse(text, &p->words.name, console_port_words, &p->words, &p->copy, err) ||
 	    check_words(&p->words, err) || (!dry_run && open_words(p, err))) {
 		console_port_close(p);
 		return NULL;

@@ -109,13 +109,17 @@ struct words {
 };
 
 static const struct suboption rows[] = {
-	{"socket", SUBOPTION_STRING, offsetof(struct words, socket), 0, NULL},
-	{"tag", SUBOPTION_STRING, offsetof(struct words, tag), 0, NULL},
-	{"queues", SUBOPTION_UINT, offsetof(struct words, queues), VIRTIO_MAX_QUEUES, NULL},
-	{"queue-size", SUBOPTION_UINT, offsetof(struct words, queue_size), QUEUE_SIZE_LIMIT, NULL},
+	{"socket", SUBOPTION_STRING, offsetof(struct words, socket), .arg = "PATH",
+	 .help = "where that program listens"},
+	{"tag", SUBOPTION_STRING, offsetof(struct words, tag), .arg = "NAME",
+	 .help = "fs: what the guest mounts it by"},
+	{"queues", SUBOPTION_UINT, offsetof(struct words, queues), VIRTIO_MAX_QUEUES,
+	 .help = "blk, fs, or an ID: how many (as vCPUs)"},
+	{"queue-size", SUBOPTION_UINT, offsetof(struct words, queue_size), QUEUE_SIZE_LIMIT,
+	 .help = "entries of each, up to 1024 (256)"},
 	{"config-size", SUBOPTION_UINT, offsetof(struct words, config_size), VIRTIO_CONFIG_MAX,
-	 NULL},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	 .help = "an ID: bytes of configuration space (0)"},
+	{.name = NULL},
 };
 
 /* A name, or a device ID: then the rest is the back end's and the user's to say. */
@@ -249,8 +253,10 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 
 const struct virtio_kind virtio_vhost_user_kind = {
 	.option = "vhost-user",
-	.arg = "TYPE,socket=PATH[,queues=N][,queue-size=N][,tag=NAME][,config-size=N]",
-	.help = "a device that another program serves: blk, fs, net, rng, vsock or an ID",
+	.arg = "TYPE,socket=PATH[,WORD...]",
+	.help = "a device that another program serves: blk, fs, net, rng, vsock or a virtio "
+		"device ID",
+	.words = rows,
 	.prefix = "vhost-user",
 	.shares_memory = shares_memory,
 	.claim = claim,

@@ -25,11 +25,12 @@ struct vsock_words {
 static const char *const vhost_words[] = {"auto", "on", "off", NULL};
 
 static const struct suboption rows[] = {
-	{.name = "uds", .type = SUBOPTION_STRING, .offset = offsetof(struct vsock_words, uds)},
-	{.name = "vhost",
-	 .type = SUBOPTION_WORD,
-	 .offset = offsetof(struct vsock_words, vhost),
-	 .words = vhost_words},
+	{"uds", SUBOPTION_STRING, offsetof(struct vsock_words, uds), .arg = "PATH",
+	 .help = "by unix sockets: PATH takes connections to the guest (\"CONNECT PORT\"), "
+		 "PATH_PORT gets those from it"},
+	{"vhost", SUBOPTION_WORD, offsetof(struct vsock_words, vhost), .words = vhost_words,
+	 .help = "by the host's kernel (AF_VSOCK); auto: where that is to be had and there is "
+		 "no uds="},
 	{.name = NULL},
 };
 
@@ -102,9 +103,10 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 
 const struct virtio_kind virtio_vsock_kind = {
 	.option = "vsock",
-	.arg = "CID[,uds=PATH][,vhost=auto|on|off]",
+	.arg = "CID[,WORD...]",
 	.help = "sockets between host and guest, which has context ID CID (3 and up): by the "
 		"host's kernel, or by unix sockets",
+	.words = rows,
 	.prefix = "vsock",
 	.single = true,
 	.claim = claim,

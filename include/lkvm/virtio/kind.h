@@ -13,6 +13,7 @@
 
 #include "lkvm/config.h"
 #include "lkvm/loop.h"
+#include "lkvm/suboptions.h"
 #include "lkvm/virtio/device.h"
 
 /* With its end: a device's name; what a device claims. */
@@ -75,12 +76,14 @@ struct virtio_shared {
  * @option: long option, without dashes; @letter: short one, or 0
  * @arg: what its value is called in help; NULL: the option is a flag
  * @help: one sentence for help
+ * @words: the words of its value, with their meaning for help: the rows that @build parses by.
+ *         NULL: there are none
  * @prefix: devices are called @prefix with a number behind it
  * @single: a VM has at most one
  * @shares_memory: will a device for @text give guest memory to another process? Asked
  *                 before RAM is mapped (memory_share()); NULL: never
  * @claim: what a device @name for @text takes that a VM has but once, in words for people:
- *         "MAC address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
+ *         "network device with the address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
  *         which @build says better; NULL: never anything
  * @share: the directory that a device @name for @text shares with the guest. False where the
  *         text is faulty; NULL: the kind shares none. A VM has each tag but once, by whatever
@@ -95,6 +98,7 @@ struct virtio_kind {
 	char letter;
 	const char *arg;
 	const char *help;
+	const struct suboption *words;
 	const char *prefix;
 	bool single;
 	bool (*shares_memory)(const char *text);
