@@ -4,9 +4,9 @@
  *
  * That is virtio-fs where virtiofsd is installed and starts (virtio/fs.c), and else
  * virtio-9p, which lkvm serves itself. The guest has to name the kind when it mounts, so
- * the choice is said: at info level for the first, as a warning with the reason for the
- * second. A restore comes here too, with the same words; it fails in the device's own
- * checks where the choice differs from that of the saved VM.
+ * the choice is said at any level: as a plain line for the first, as a warning with the
+ * reason for the second. A restore comes here too, with the same words; it fails in the device's
+ * own checks where the choice differs from that of the saved VM.
  *
  * Thread and lock: while the VM is built. Nothing is saved: the words are.
  */

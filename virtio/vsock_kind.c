@@ -2,8 +2,8 @@
 /*
  * "--vsock CID[,uds=PATH][,vhost=auto|on|off]": which form of the socket device a VM
  * gets. By vhost=auto it is the kernel's where /dev/vhost-vsock can be opened and no
- * path for unix sockets was given, and unix sockets else; which one is said at info
- * level when the VM starts. No state.
+ * path for unix sockets was given, and unix sockets else; which one is said when the VM
+ * starts, as a warning where it is not the one that was preferred. No state.
  */
 #include "lkvm/suboptions.h"
 #include "lkvm/virtio/vsock.h"
@@ -61,8 +61,10 @@ static int choose(const struct virtio_world *world, uint64_t cid, const struct v
 		if (ret && words->vhost == VHOST_ON)
 			return fail(err, "vhost=on: %s", why.msg);
 		if (ret)
-			log_info(world->log, "%s: by unix sockets, because %s", world->name,
-				 why.msg);
+			log_warning(world->log,
+				    "%s: by unix sockets, because %s; programs on the host that "
+				    "use AF_VSOCK don't reach it (vhost=off: no such warning)",
+				    world->name, why.msg);
 	}
 	if (!ret)
 		*vdev = vsock_vhost_build(world, cid, &vhost, err);
