@@ -15,8 +15,9 @@
  * One more for all queues says that the driver broke a rule of a ring; the device then
  * needs a reset. They are made once and watched all the time: starting and stopping
  * happens on vCPU threads, which may not touch the loop's descriptors. While a ring runs
- * the transport may connect both to KVM (virtio_served()). The back end has the same open files and
- * could make them block, so each access says that it won't wait.
+ * the transport may connect both to KVM (virtio_served()). The back end has the same open
+ * files and could make them block, so reading says that it won't wait, and writing is done
+ * by the kernel (vhost_user_bell.c).
  *
  * Stopping. The back end says for each ring where it stopped. It should have given back
  * all that it took by then; some need a moment longer, so the used index is watched for
@@ -37,7 +38,6 @@
 #include "vhost_user_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -57,16 +57,6 @@ bool vhost_user_fetch(int fd)
 	struct iovec iov = {&count, sizeof(count)};
 
 	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
-}
-
-static void ring_bell(int fd)
-{
-	static const uint64_t one = 1;
-	struct pollfd out = {.fd = fd, .events = POLLOUT};
-
-	/* Full: the back end did not fetch the last one. */
-	if (poll(&out, 1, 0) == 1)
-		(void)!write(fd, &one, sizeof(one));
 }
 
 /* --- failing ---------------------------------------------------------------------- */
@@ -275,7 +265,7 @@ static int start_rings(struct vhost_user_device *dev, struct error *err)
 		if (!dev->rings[i].away)
 			continue;
 		virtio_served(&dev->vdev, i, dev->rings[i].kick, dev->rings[i].call);
-		ring_bell(dev->rings[i].kick);
+		vhost_user_bell_ring(&dev->bell, dev->rings[i].kick);
 	}
 	return 0;
 }
@@ -364,10 +354,10 @@ static void op_halt(struct virtio_device *vdev)
 
 static void op_notify(struct virtio_device *vdev, unsigned int index)
 {
-	struct vhost_user_queue *ring = &vhost_user_device_of(vdev)->rings[index];
+	struct vhost_user_device *dev = vhost_user_device_of(vdev);
 
-	if (ring->away)
-		ring_bell(ring->kick);
+	if (dev->rings[index].away)
+		vhost_user_bell_ring(&dev->bell, dev->rings[index].kick);
 }
 
 static void op_reset(struct virtio_device *vdev)
@@ -453,8 +443,14 @@ static int make_event(struct vhost_user_device *dev, int *fd, loop_fd_fn fn, voi
 int vhost_user_watch(struct vhost_user_device *dev, struct error *err)
 {
 	unsigned int i;
-	int ret = make_event(dev, &dev->err, on_err, dev);
+	int ret = vhost_user_bell_open(&dev->bell);
 
+	if (ret)
+		log_warning(dev->vdev.log,
+			    "%s: no asynchronous I/O (%s): its back end can hold a notification "
+			    "up, and the VM with it",
+			    dev->vdev.name, strerror(-ret));
+	ret = make_event(dev, &dev->err, on_err, dev);
 	for (i = 0; !ret && i < dev->nr_rings; i++) {
 		ret = make_event(dev, &dev->rings[i].kick, NULL, NULL);
 		if (!ret)
@@ -487,6 +483,7 @@ void vhost_user_unwatch(struct vhost_user_device *dev)
 		unwatch(dev, dev->rings[i].call);
 	}
 	unwatch(dev, dev->err);
+	vhost_user_bell_close(&dev->bell);
 	if (dev->conn.channel >= 0)
 		loop_remove_fd(dev->loop, dev->conn.channel);
 	if (dev->conn.fd >= 0)

@@ -35,11 +35,39 @@ struct vhost_user_queue {
 };
 
 /**
+ * struct vhost_user_bell - what it takes to write an eventfd and not to wait
+ * @context: for asynchronous I/O, 0: none
+ * @file: an empty one
+ */
+struct vhost_user_bell {
+	unsigned long context;
+	int file;
+};
+
+/**
+ * vhost_user_bell_open() - before the guest runs
+ *
+ * Return: 0, or -errno: then it rings by write(2), see vhost_user_bell.c.
+ */
+int vhost_user_bell_open(struct vhost_user_bell *bell);
+
+/**
+ * vhost_user_bell_ring() - add one to eventfd @fd (one thread at a time)
+ */
+void vhost_user_bell_ring(struct vhost_user_bell *bell, int fd);
+
+/**
+ * vhost_user_bell_close() - also after vhost_user_bell_open() failed
+ */
+void vhost_user_bell_close(struct vhost_user_bell *bell);
+
+/**
  * struct vhost_user_device - the device
  * @ops: vhost_user_device_ops with the type's own fields
  * @shown: there is no back end, and no guest
  * @dead: the connection is over
  * @err: eventfd: the driver broke a rule of a ring
+ * @bell: for the rings' kicks
  * @look: calls vhost_user_look(); @looked_ns: when the configuration was read last, because
  *        it had changed
  * @state: what the core saves for us; its configuration space is the one the guest sees
@@ -53,6 +81,7 @@ struct vhost_user_device {
 	struct vhost_user conn;
 	bool shown, dead;
 	int err;
+	struct vhost_user_bell bell;
 	struct loop_timer look;
 	uint64_t looked_ns;
 	unsigned int nr_rings;

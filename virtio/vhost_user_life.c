@@ -245,6 +245,7 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 	loop_timer_init(&dev->look, dev->loop, vhost_user_look, dev);
 	dev->shown = setup->fd < 0;
 	dev->err = -1;
+	dev->bell.file = -1;
 	if (init_device(dev, world, setup, err)) {
 		free_device(dev);
 		return NULL;

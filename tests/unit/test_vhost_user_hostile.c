@@ -13,10 +13,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* One exchange may take this long; a whole life not much more than a few of it. */
@@ -440,6 +442,68 @@ START_TEST(blocking_descriptors)
 }
 END_TEST
 
+struct filler {
+	struct vu_rig rig;
+	atomic_uint rung;
+	atomic_bool over;
+};
+
+/* It makes "kick" block and fills it, again and again; it lets no one go who waits there. */
+static void *fill(void *opaque)
+{
+	static const uint64_t full = UINT64_MAX - 1;
+	struct filler *filler = opaque;
+	int fd = filler->rig.fake.rings[0].kick;
+	uint64_t count;
+
+	while (!atomic_load(&filler->over)) {
+		struct iovec iov = {&count, sizeof(count)};
+		unsigned int rung = atomic_load(&filler->rung);
+
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		fcntl(fd, F_SETFL, 0);
+		(void)!write(fd, &full, sizeof(full));
+		while (atomic_load(&filler->rung) - rung < 2 && !atomic_load(&filler->over))
+			sched_yield();
+	}
+	return NULL;
+}
+
+/* Whatever it does with "kick", whoever notifies is not kept waiting. */
+START_TEST(kick_is_filled)
+{
+	struct filler filler = {.over = false};
+	uint64_t start = now_ns(), count;
+	unsigned int i;
+	pthread_t thread;
+	int fd;
+
+	vu_rig_start(&filler.rig);
+	fake_vu_lock(&filler.rig.fake);
+	fd = filler.rig.fake.rings[0].kick;
+	ck_assert_int_eq(pthread_create(&thread, NULL, fill, &filler), 0);
+	for (i = 0; now_ns() - start < 2 * NSEC_PER_SEC; i++) {
+		drv_wr(&filler.rig.drv, R_NOTIFY, 0);
+		atomic_fetch_add(&filler.rung, 1);
+	}
+	ck_assert_uint_ge(i, 1000);
+	atomic_store(&filler.over, true);
+	/* It may wait itself. */
+	for (i = 0; i < 10; i++) {
+		struct iovec iov = {&count, sizeof(count)};
+
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		usleep(10000);
+	}
+	pthread_join(thread, NULL);
+	/* Its other thread may be about to fetch one. */
+	count = 1;
+	ck_assert_int_eq(write(fd, &count, sizeof(count)), sizeof(count));
+	fake_vu_unlock(&filler.rig.fake);
+	vu_rig_drop(&filler.rig);
+}
+END_TEST
+
 /* "call" without end: one turn of the loop each, and the driver is asked to come once. */
 START_TEST(call_storm)
 {
@@ -718,6 +782,7 @@ int main(void)
 	tcase_add_test(t, channel_breaks);
 	tcase_add_test(t, channel_flood);
 	tcase_add_test(t, blocking_descriptors);
+	tcase_add_test(t, kick_is_filled);
 	tcase_add_test(t, call_storm);
 	tcase_add_test(t, config_storm);
 	tcase_add_test(t, slow_and_restless);
