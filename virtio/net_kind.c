@@ -34,7 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_PUBLISH 32
+#define MAX_PUBLISH VIRTIO_NET_MAX_PUBLISH
 #define MACHINE_ID "/etc/machine-id"
 
 enum mode { MODE_USER, MODE_TAP, MODE_FD, MODE_VHOST_USER, MODE_NONE };
@@ -374,6 +374,7 @@ static const struct net_backend_ops nothing_ops = {
 static int parse_fds(const char *text, int *fds, unsigned int *nr, struct error *err)
 {
 	char copy[128], *at = copy, *word;
+	unsigned int i;
 
 	*nr = 0;
 	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
@@ -391,6 +392,9 @@ static int parse_fds(const char *text, int *fds, unsigned int *nr, struct error 
 				    "'fd=%s': lkvm did not inherit a descriptor %d, or uses "
 				    "it already",
 				    text, (int)fd);
+		for (i = 0; i < *nr; i++)
+			if (fds[i] == (int)fd)
+				return fail(err, "'fd=%s': %d stands there twice", text, (int)fd);
 		fds[(*nr)++] = (int)fd;
 	}
 	return 0;
@@ -476,8 +480,8 @@ static int choose_vhost(const struct virtio_world *world, const struct net_words
 	if (why && must)
 		return fail(err, "'vhost=on': %s", why);
 	if (net->backend.ops->tap)
-		log_info(world->log, "%s: vhost %s%s%s", world->name, why ? "is not used: " : "",
-			 why ? why : "serves the queues", "");
+		log_info(world->log, "%s: vhost %s%s", world->name, why ? "is not used: " : "",
+			 why ? why : "serves the queues");
 	return 0;
 }
 
@@ -575,6 +579,15 @@ static bool shares_memory(const char *text)
 	return shares;
 }
 
+static bool publishes(const char *text)
+{
+	struct parsed p;
+	bool good = !parse(text, &p, NULL), user = p.w.mode == MODE_USER;
+
+	free_parsed(&p);
+	return user || !good;
+}
+
 /* Of two cards with one address neither hears all of what is meant for it. */
 static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
 {
@@ -602,5 +615,6 @@ const struct virtio_kind virtio_net_kind = {
 	.prefix = "net",
 	.shares_memory = shares_memory,
 	.claim = claim,
+	.publishes = publishes,
 	.build = build,
 };

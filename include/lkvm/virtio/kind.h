@@ -85,6 +85,8 @@ struct virtio_shared {
  * @claim: what a device @name for @text takes that a VM has but once, in words for people:
  *         "network device with the address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
  *         which @build says better; NULL: never anything
+ * @publishes: does a device for @text forward ports of the host, that is, take words
+ *             "publish="? True where the text is faulty, which @build says better; NULL: never
  * @share: the directory that a device @name for @text shares with the guest. False where the
  *         text is faulty; NULL: the kind shares none. A VM has each tag but once, by whatever
  *         kind: a claim of its own is not needed.
@@ -103,6 +105,7 @@ struct virtio_kind {
 	bool single;
 	bool (*shares_memory)(const char *text);
 	bool (*claim)(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX]);
+	bool (*publishes)(const char *text);
 	bool (*share)(const char *name, const char *text, struct virtio_shared *shared);
 	int (*build)(const struct virtio_world *world, const char *text,
 		     struct virtio_device **vdev, struct error *err);
@@ -126,5 +129,15 @@ void virtio_asked_name(const struct virtio_request *asked, size_t index,
  * Return: 0, or -1 with @err naming both options.
  */
 int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct error *err);
+
+/**
+ * virtio_asked_publish() - have the first of @asked that can forward the host's @ports
+ * @ports: as "publish=" takes them, @nr_ports of them, one at least
+ * @text: receives memory that its words point into from now; the caller frees it last of all
+ *
+ * Return: 0, or -1 with @err set: there is none, or no memory.
+ */
+int virtio_asked_publish(struct virtio_request *asked, size_t nr, const char *const *ports,
+			 size_t nr_ports, char **text, struct error *err);
 
 #endif /* LKVM_VIRTIO_KIND_H */

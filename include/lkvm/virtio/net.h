@@ -25,6 +25,9 @@
 /* Pairs of queues (receive, transmit) of a device. */
 #define NET_MAX_PAIRS 16
 
+/* Ports of the host that a device may forward. */
+#define VIRTIO_NET_MAX_PUBLISH 32
+
 /* Entries of each queue; a frame to be sent is in at most so many pieces. */
 #define NET_QUEUE_MAX 256
 
@@ -186,6 +189,13 @@ void virtio_net_writable(struct virtio_net *net, unsigned int pair);
  * @why: "passt ended with status 1", for the log; with @up false
  */
 void virtio_net_carrier(struct virtio_net *net, bool up, const char *why);
+
+/**
+ * virtio_net_check_publish() - is @text a port to be forwarded, as publish= takes it?
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int virtio_net_check_publish(const char *text, struct error *err);
 
 /* -n/--network */
 extern const struct virtio_kind virtio_net_kind;
