@@ -49,7 +49,7 @@
 
 #define MTU_MIN 68
 
-/* Features that are worth nothing without others (5.1.3.1). */
+/* Features that are worth nothing without others (5.1.3.1): each comes after those it needs. */
 static const struct {
 	uint8_t bit, needs;
 } dependencies[] = {
@@ -265,6 +265,23 @@ static void net_config_get(struct virtio_device *vdev, uint8_t *config)
 	put16(config + CFG_MTU, net->config.mtu);
 }
 
+uint64_t virtio_net_trim(uint64_t features)
+{
+	static const uint64_t guest_tso =
+		VIRTIO_BIT(NET_F_GUEST_TSO4) | VIRTIO_BIT(NET_F_GUEST_TSO6);
+	static const uint64_t host_tso = VIRTIO_BIT(NET_F_HOST_TSO4) | VIRTIO_BIT(NET_F_HOST_TSO6);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(dependencies); i++)
+		if (!(features & VIRTIO_BIT(dependencies[i].needs)))
+			features &= ~VIRTIO_BIT(dependencies[i].bit);
+	if (!(features & guest_tso))
+		features &= ~VIRTIO_BIT(NET_F_GUEST_ECN);
+	if (!(features & host_tso))
+		features &= ~(VIRTIO_BIT(NET_F_HOST_ECN) | VIRTIO_BIT(NET_F_RSC_EXT));
+	return features;
+}
+
 static bool net_negotiate(struct virtio_device *vdev, uint64_t features)
 {
 	size_t i;
@@ -472,7 +489,10 @@ int virtio_net_use_vhost(struct virtio_net *net, struct loop *loop, struct error
 		offered = vhost_offer(&net->vhost[i], offered, VIRTIO_BIT(NET_F_MRG_RXBUF));
 	}
 	net->vdev.ops = &net_vhost_ops;
-	net->vdev.offered = offered & ~VIRTIO_BIT(VIRTIO_F_RING_RESET);
+	/* What the core itself leaves out where somebody else serves queues (virtio_device_init()).
+	 */
+	net->vdev.offered =
+		offered & ~(VIRTIO_BIT(VIRTIO_F_RING_RESET) | VIRTIO_BIT(VIRTIO_F_RING_PACKED));
 	net->use_vhost = true;
 	net->loop = loop;
 	return 0;

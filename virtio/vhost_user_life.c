@@ -221,6 +221,8 @@ static int init_device(struct vhost_user_device *dev, const struct virtio_world 
 	if (!dev->shown)
 		dev->vdev.offered &= VIRTIO_BIT(VIRTIO_F_VERSION_1) | setup->features |
 				     ((t->features | RING_FEATURES) & dev->conn.features);
+	if (t->trim)
+		dev->vdev.offered = t->trim(dev->vdev.offered);
 	return 0;
 }
 

@@ -219,6 +219,31 @@ START_TEST(no_protocol_features)
 }
 END_TEST
 
+/* What needs another feature is not offered without it, whatever the back end says. */
+START_TEST(trim)
+{
+	static const struct {
+		const char *type;
+		uint64_t has, want;
+	} cases[] = {
+		{"blk", VIRTIO_BIT(11), 0},
+		{"blk", VIRTIO_BIT(11) | VIRTIO_BIT(9), VIRTIO_BIT(11) | VIRTIO_BIT(9)},
+		{"net", VIRTIO_BIT(7) | VIRTIO_BIT(15), VIRTIO_BIT(15)},
+		{"net", VIRTIO_BIT(1) | VIRTIO_BIT(7), VIRTIO_BIT(1) | VIRTIO_BIT(7)},
+	};
+	struct vu_rig rig;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		vu_rig_init(&rig);
+		rig.fake.features = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VU_F_PROTOCOL | cases[i].has;
+		ck_assert(vu_rig_device(&rig, vhost_user_type_find(cases[i].type)));
+		ck_assert_uint_eq(drv_features(&rig.drv) & (VIRTIO_BIT(24) - 1), cases[i].want);
+		vu_rig_stop(&rig);
+	}
+}
+END_TEST
+
 /* A queue that the driver does not use is not the back end's to touch. */
 START_TEST(one_queue_of_two)
 {
@@ -818,6 +843,7 @@ int main(void)
 	tcase_add_test(t, only_shown);
 	tcase_add_test(t, serves);
 	tcase_add_test(t, no_protocol_features);
+	tcase_add_test(t, trim);
 	tcase_add_test(t, one_queue_of_two);
 	tcase_add_test(t, reset_and_again);
 	tcase_add_test(t, quiesce_and_resume);

@@ -112,6 +112,19 @@ END_TEST
 
 /* --- sending ------------------------------------------------------------------------------ */
 
+/* A feature without what it needs is not offered. */
+START_TEST(trim)
+{
+	static const uint64_t tso = BIT(CSUM) | BIT(HOST_TSO4) | BIT(HOST_ECN) | BIT(RSC_EXT);
+
+	ck_assert_uint_eq(virtio_net_trim(tso), tso);
+	ck_assert_uint_eq(virtio_net_trim(tso & ~BIT(CSUM)), 0);
+	ck_assert_uint_eq(virtio_net_trim(tso & ~BIT(HOST_TSO4)), BIT(CSUM));
+	ck_assert_uint_eq(virtio_net_trim(BIT(GUEST_ECN) | BIT(GUEST_TSO6) | BIT(MAC)), BIT(MAC));
+	ck_assert_uint_eq(virtio_net_trim(BIT(MQ) | BIT(MTU)), BIT(MTU));
+}
+END_TEST
+
 START_TEST(send)
 {
 	struct net_rig rig;
@@ -1310,6 +1323,7 @@ int main(void)
 	tcase_add_test(t, configuration);
 	tcase_add_test(t, bad_configuration);
 	tcase_add_test(t, dependent_features);
+	tcase_add_test(t, trim);
 	tcase_add_test(t, send);
 	tcase_add_test(t, send_framing);
 	tcase_add_test(t, send_lengths);

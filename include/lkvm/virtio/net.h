@@ -56,6 +56,7 @@
 #define NET_F_GUEST_USO4 54
 #define NET_F_GUEST_USO6 55
 #define NET_F_HOST_USO 56
+#define NET_F_RSC_EXT 61
 
 /* What the guest can take in: the bits of VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET. */
 #define NET_GUEST_OFFLOADS                                                                         \
@@ -173,6 +174,11 @@ int virtio_net_use_vhost(struct virtio_net *net, struct loop *loop, struct error
  * It begins plugged in. While it is out, frames of both directions are dropped.
  */
 void virtio_net_set_link(struct virtio_net *net, bool up);
+
+/**
+ * virtio_net_trim() - @features without those that need others which are not among them
+ */
+uint64_t virtio_net_trim(uint64_t features);
 
 /* --- for back ends, outside, on the loop's thread --------------------------------- */
 

@@ -260,6 +260,7 @@ int vhost_user_load_state(struct vhost_user *c, const void *state, size_t len, s
  * @config_size: bytes of configuration space that the back end is asked for
  * @writable_at, @writable_len: which of them the driver may write (@writable_len 0: none)
  * @stateless: the rings' indexes are all that a back end remembers
+ * @trim: @offered without those that need others which are not offered; NULL: none do
  * @fill: complete the space: @queues counted ones. @config is zero or the back end's. May
  *        be NULL.
  */
@@ -273,6 +274,7 @@ struct vhost_user_type {
 	uint32_t config_size;
 	uint32_t writable_at, writable_len;
 	bool stateless;
+	uint64_t (*trim)(uint64_t offered);
 	void (*fill)(uint8_t *config, unsigned int queues);
 };
 
