@@ -507,7 +507,7 @@ static int build_own(const struct virtio_world *world, const struct net_words *w
 	return 0;
 }
 
-/* All but address and MTU is the other program's. */
+/* All but address, link and MTU is the other program's. */
 static int build_vhost_user(const struct virtio_world *world, const struct net_words *w,
 			    const struct virtio_net_config *net, struct virtio_device **vdev,
 			    struct error *err)
@@ -515,11 +515,12 @@ static int build_vhost_user(const struct virtio_world *world, const struct net_w
 	struct {
 		uint8_t mac[NET_MAC];
 		uint16_t status, pairs, mtu;
-	} config = {.mtu = htole16(net->mtu)};
+	} config = {.status = htole16(1) /* the link is up */, .mtu = htole16(net->mtu)};
 	const struct vhost_user_setup setup = {
 		.type = vhost_user_type_find("net"),
 		.fd = -1,
-		.features = VIRTIO_BIT(NET_F_MAC) | (net->mtu ? VIRTIO_BIT(NET_F_MTU) : 0),
+		.features = VIRTIO_BIT(NET_F_MAC) | VIRTIO_BIT(NET_F_STATUS) |
+			    (net->mtu ? VIRTIO_BIT(NET_F_MTU) : 0),
 		.config = &config,
 		.config_len = sizeof(config),
 	};

@@ -214,6 +214,7 @@ static int restore(struct vhost_user_device *dev, struct error *err)
 	if (!dev->state.loaded)
 		return 0;
 	dev->state.loaded = false;
+	dev->announce = dev->type.link_at;
 	if (restore_config(dev, err))
 		return -1;
 	if (!dev->state.has_blob)
@@ -324,6 +325,9 @@ static void op_go(struct virtio_device *vdev)
 		virtio_needs_reset(vdev);
 		return;
 	}
+	/* Then there is nothing to serve; vhost_user_link.c comes here again. */
+	if (vhost_user_link_is_down(dev))
+		return;
 	vhost_user_fetch(dev->err);
 	if (start_rings(dev, &err)) {
 		/* Refused, and by halves it is of no use: the driver may try it anew. */
@@ -331,6 +335,7 @@ static void op_go(struct virtio_device *vdev)
 		stop_rings(dev);
 		take_back_broken(dev, "the back end did not take it");
 	}
+	vhost_user_announce(dev);
 	see_config_changed(dev);
 }
 
@@ -368,6 +373,7 @@ static void op_reset(struct virtio_device *vdev)
 	vhost_user_forget_blob(dev);
 	dev->state.loaded = false;
 	dev->state.has_blob = false;
+	dev->announce = false;
 	if (!dev->dead && !dev->shown && vhost_user_reset(&dev->conn, &err))
 		vhost_user_device_failed(dev, &err);
 }

@@ -65,6 +65,7 @@ void vhost_user_bell_close(struct vhost_user_bell *bell);
  * struct vhost_user_device - the device
  * @ops: vhost_user_device_ops with the type's own fields
  * @shown: there is no back end, and no guest
+ * @announce: the state was loaded, and the network is to hear of that
  * @dead: the connection is over
  * @err: eventfd: the driver broke a rule of a ring
  * @bell: for the rings' kicks
@@ -79,7 +80,7 @@ struct vhost_user_device {
 	struct vhost_user_type type;
 	struct loop *loop;
 	struct vhost_user conn;
-	bool shown, dead;
+	bool shown, dead, announce;
 	int err;
 	struct vhost_user_bell bell;
 	struct loop_timer look;
@@ -123,6 +124,24 @@ int vhost_user_watch(struct vhost_user_device *dev, struct error *err);
 void vhost_user_unwatch(struct vhost_user_device *dev);
 
 void vhost_user_forget_blob(struct vhost_user_device *dev);
+
+/* --- the link, where the device has one (vhost_user_link.c), inside ----------------- */
+
+bool vhost_user_link_is_down(const struct vhost_user_device *dev);
+
+/* Does byte @offset of the configuration space belong to its status? */
+bool vhost_user_is_link(const struct vhost_user_device *dev, uint32_t offset);
+
+/* May the loaded @config be, as far as the link goes? */
+void vhost_user_check_link(const struct vhost_user_device *dev, struct xfer *x,
+			   const uint8_t *config);
+
+/* The rings run: have the guest announced, if that is due. */
+void vhost_user_announce(struct vhost_user_device *dev);
+
+/* "link", "link up", "link down" (outside, loop's thread). */
+int vhost_user_link_command(struct virtio_device *vdev, const char *words, char *reply, size_t len,
+			    struct error *err);
 
 /* --- operations (vhost_user_life.c) ------------------------------------------------- */
 

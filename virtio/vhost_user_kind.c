@@ -93,6 +93,7 @@ static const struct vhost_user_type types[] = {
 	 .queue_max = QUEUE_SIZE,
 	 .features = NET_FEATURES,
 	 .stateless = true,
+	 .link_at = 6,
 	 .trim = virtio_net_trim},
 	{.name = "rng", .id = 4, .queues = 1, .queue_max = QUEUE_SIZE, .stateless = true},
 	/* 5.10: receive, transmit, event; the guest's address. */

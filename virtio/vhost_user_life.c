@@ -59,13 +59,14 @@ const char *vhost_user_obstacle(struct virtio_device *vdev)
 	       "(VHOST_USER_PROTOCOL_F_DEVICE_STATE)";
 }
 
-/* Does @a differ from @b where the driver can't have written? */
+/* Does @a differ from @b where neither the driver can have written nor we? */
 static bool other_config(const struct vhost_user_device *dev, const uint8_t *a, const uint8_t *b)
 {
 	uint32_t i;
 
 	for (i = 0; i < dev->ops.config_size; i++)
-		if (a[i] != b[i] && !vhost_user_writable(&dev->type, i, 1))
+		if (a[i] != b[i] && !vhost_user_writable(&dev->type, i, 1) &&
+		    !vhost_user_is_link(dev, i))
 			return true;
 	return false;
 }
@@ -114,6 +115,7 @@ void vhost_user_transfer(struct virtio_device *vdev, struct xfer *x, void *opaqu
 	xfer_bytes(x, state->config, dev->ops.config_size);
 	xfer_check(x, !other_config(dev, state->config, dev->state.config),
 		   "vhost-user: the back end's configuration is another one");
+	vhost_user_check_link(dev, x, state->config);
 	if (x->loading)
 		state->loaded = true;
 	transfer_blob(dev, x, state);
@@ -183,6 +185,8 @@ static void fill_ops(struct vhost_user_device *dev, const struct vhost_user_setu
 	dev->ops = vhost_user_device_ops;
 	dev->ops.kind = dev->type.name;
 	dev->ops.id = dev->type.id;
+	if (dev->type.link_at)
+		dev->ops.command = vhost_user_link_command;
 	dev->ops.config_size = (uint32_t)max_u64(setup->config_len, dev->type.config_size);
 }
 

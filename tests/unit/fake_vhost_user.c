@@ -521,6 +521,10 @@ static void carry_out(struct fake_vu *f, const struct message *q, int *fds, unsi
 		memcpy(f->config + w[0] % 128, q->payload + 12, w[1] % 128);
 		memcpy(f->written, q->payload, sizeof(f->written));
 		break;
+	case VU_SEND_RARP:
+		need(q->size == 8);
+		memcpy(f->announced, q->payload, sizeof(f->announced));
+		break;
 	case VU_RESET_DEVICE:
 		f->resets++;
 		break;

@@ -39,6 +39,7 @@ enum {
 	VU_SET_PROTOCOL_FEATURES = 16,
 	VU_GET_QUEUE_NUM = 17,
 	VU_SET_VRING_ENABLE = 18,
+	VU_SEND_RARP = 19,
 	VU_SET_BACKEND_REQ_FD = 21,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
@@ -110,6 +111,7 @@ struct fake_vu {
 	char got_state[4096];
 	size_t got_state_len;
 	uint8_t written[256]; /* by SET_CONFIG */
+	uint8_t announced[8]; /* by SEND_RARP */
 	unsigned int resets, faults;
 	bool hung_up; /* the front end closed the connection */
 

@@ -35,6 +35,7 @@
 
 /* Protocol features. */
 #define VHOST_USER_PROTOCOL_MQ 0
+#define VHOST_USER_PROTOCOL_RARP 2
 #define VHOST_USER_PROTOCOL_REPLY_ACK 3
 #define VHOST_USER_PROTOCOL_BACKEND_REQ 5
 #define VHOST_USER_PROTOCOL_CONFIG 9
@@ -230,6 +231,12 @@ int vhost_user_stop_ring(struct vhost_user *c, unsigned int index, uint16_t *bas
 			 struct error *err);
 
 /**
+ * vhost_user_send_rarp() - announce the guest, whose Ethernet address is @mac (6 bytes), to its
+ * network; needs VHOST_USER_PROTOCOL_RARP
+ */
+int vhost_user_send_rarp(struct vhost_user *c, const uint8_t *mac, struct error *err);
+
+/**
  * vhost_user_reset() - back to the initial state, where the back end offers that
  */
 int vhost_user_reset(struct vhost_user *c, struct error *err);
@@ -259,6 +266,8 @@ int vhost_user_load_state(struct vhost_user *c, const void *state, size_t len, s
  * @features: bits of this type that the back end serves alone: offered where it does
  * @config_size: bytes of configuration space that the back end is asked for
  * @writable_at, @writable_len: which of them the driver may write (@writable_len 0: none)
+ * @link_at: where in the space the status of a link is, which lkvm keeps; the address is at 0.
+ *           0: there is none
  * @stateless: the rings' indexes are all that a back end remembers
  * @trim: @offered without those that need others which are not offered; NULL: none do
  * @fill: complete the space: @queues counted ones. @config is zero or the back end's. May
@@ -273,6 +282,7 @@ struct vhost_user_type {
 	uint64_t features;
 	uint32_t config_size;
 	uint32_t writable_at, writable_len;
+	uint32_t link_at;
 	bool stateless;
 	uint64_t (*trim)(uint64_t offered);
 	void (*fill)(uint8_t *config, unsigned int queues);
