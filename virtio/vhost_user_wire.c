@@ -52,7 +52,7 @@
 #define TIMEOUT_MS 5000
 
 /* What an exchange costs nothing, and the part of the time that is paid in. */
-#define FREE_NS (5 * NSEC_PER_MSEC)
+#define FREE_NS (20 * NSEC_PER_MSEC)
 #define PAID_PART 10
 
 /* Room for more descriptors than we take, so that they are seen, and closed. */

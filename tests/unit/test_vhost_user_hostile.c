@@ -628,16 +628,16 @@ START_TEST(slow_once)
 	unsigned int i;
 
 	vu_rig_init(&rig);
-	rig.timeout_ms = 600;
+	rig.timeout_ms = 2000;
 	ck_assert(vu_rig_device(&rig, blk()));
 	fake_vu_lock(&rig.fake);
-	rig.fake.slow_ms = 150;
+	rig.fake.slow_ms = 300;
 	fake_vu_unlock(&rig.fake);
 	virtio_mmio_ops.write(rig.mmio, R_CONFIG + 32, 1, 1);
 	fake_vu_lock(&rig.fake);
 	rig.fake.slow_ms = 0;
 	fake_vu_unlock(&rig.fake);
-	for (i = 0; i < 200; i++)
+	for (i = 0; i < 100; i++)
 		ck_assert(vu_rig_go(&rig));
 	ck_assert(!needs_reset(&rig));
 	vu_rig_stop(&rig);
@@ -770,7 +770,7 @@ int main(void)
 	Suite *s = suite_create("vhost-user-hostile");
 	TCase *t = tcase_create("hostile");
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 180);
 	tcase_add_test(t, every_request_every_way);
 	tcase_add_test(t, every_second_request_every_way);
 	tcase_add_test(t, refusals);

@@ -83,8 +83,8 @@ struct virtio_shared {
  * @shares_memory: will a device for @text give guest memory to another process? Asked
  *                 before RAM is mapped (memory_share()); NULL: never
  * @claim: what a device @name for @text takes that a VM has but once, in words for people:
- *         "network device with the address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
- *         which @build says better; NULL: never anything
+ *         "network device with the address 52:54:00:00:00:01". False where that is nothing, or
+ *         the text is faulty, which @build says better; NULL: never anything
  * @publishes: does a device for @text forward ports of the host, that is, take words
  *             "publish="? True where the text is faulty, which @build says better; NULL: never
  * @share: the directory that a device @name for @text shares with the guest. False where the
