@@ -118,6 +118,8 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	struct reasons why = {0};
 	struct error reason;
 
+	if (vm_options_settle(&o->common, err))
+		return -1;
 	if (snapshot_saved_read(s, f, arch, &reason) ||
 	    (s->cfg.console == CONSOLE_VIRTIO && add_console(&o->common.vm, &reason)))
 		return fail(err, "%s: %s", path, reason.msg);
@@ -195,6 +197,7 @@ int cmd_restore(struct log *log, int argc, char **argv)
 		atomic_store(&log->level, o.common.level);
 		ret = restore(log, &o, ops.argv[0]);
 	}
+	vm_options_free(&o.common);
 	operands_free(&ops);
 	return ret;
 }

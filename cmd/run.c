@@ -347,6 +347,8 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 	if (!ops->nr_rest && (o->command.modules || o->command.nr_env))
 		return fail(err, "%s is for a command, and there is none after \"--\"",
 			    o->command.modules ? "--modules" : "--env");
+	if (vm_options_settle(&o->common, err))
+		return -1;
 	if (o->common.vm.console == CONSOLE_VIRTIO && add_console(&o->common.vm, err))
 		return -1;
 	if (!o->common.vm.nr_mem)
@@ -424,6 +426,7 @@ int cmd_run(struct log *log, int argc, char **argv)
 		ret = settle(&o, &ops, log, &err) ? not_started(log, &err) : run(log, &o);
 	}
 	command_free(&o.command);
+	vm_options_free(&o.common);
 	operands_free(&ops);
 	free(t);
 	return ret;

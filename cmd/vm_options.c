@@ -11,6 +11,7 @@
 #include "lkvm/virtio/console.h"
 #include "lkvm/virtio/kind.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,18 +61,56 @@ static int add_virtio(void *target, const struct option_spec *opt, const char *v
 	return 0;
 }
 
+static int add_publish(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	struct vm_options *o = target;
+
+	(void)opt;
+	(void)on;
+	if (virtio_net_check_publish(value, err))
+		return -1;
+	if (o->nr_publish == ARRAY_SIZE(o->publish))
+		return fail(err, "more than %zu ports", ARRAY_SIZE(o->publish));
+	o->publish[o->nr_publish++] = value;
+	return 0;
+}
+
+int vm_options_settle(struct vm_options *o, struct error *err)
+{
+	if (!o->nr_publish)
+		return 0;
+	return virtio_asked_publish(o->vm.virtio, o->vm.nr_virtio, o->publish, o->nr_publish,
+				    &o->network, err);
+}
+
+void vm_options_free(struct vm_options *o)
+{
+	free(o->network);
+	o->network = NULL;
+}
+
 size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group)
 {
 	size_t i;
 
-	for (i = 0; i < MAX_VIRTIO_ROWS && virtio_kinds[i]; i++)
+	for (i = 0; i < MAX_VIRTIO_ROWS - 1 && virtio_kinds[i]; i++) {
 		rows[row++] = (struct option_spec){.name = virtio_kinds[i]->option,
 						   .letter = virtio_kinds[i]->letter,
 						   .arg = virtio_kinds[i]->arg,
 						   .help = virtio_kinds[i]->help,
 						   .group = i ? NULL : group,
+						   .parts = virtio_kinds[i]->words,
 						   .set = add_virtio,
 						   .offset = i};
+		if (virtio_kinds[i] == &virtio_net_kind)
+			rows[row++] = (struct option_spec){
+				.name = "publish",
+				.arg = "[ADDRESS:]HOSTPORT:GUESTPORT[/udp]",
+				.help = "connections to this port of the host reach the guest, by "
+					"the first network device in user mode; repeat for more",
+				.set = add_publish};
+	}
 	return row;
 }
 

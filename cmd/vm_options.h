@@ -7,6 +7,7 @@
 #define CMD_VM_OPTIONS_H
 
 #include "lkvm/options.h"
+#include "lkvm/virtio/net.h"
 #include "lkvm/vm.h"
 
 /* Kinds of virtio device that a table has rows for. */
@@ -14,10 +15,14 @@
 
 /**
  * struct vm_options - the target of these setters: the first member of a command's own
+ * @publish, @nr_publish: ports, for vm_options_settle() to hand on
  */
 struct vm_options {
 	struct vm_config vm;
 	enum log_level level;
+	const char *publish[VIRTIO_NET_MAX_PUBLISH];
+	size_t nr_publish;
+	char *network; /* the words of the device that got them */
 };
 
 /* In the order of the enums that they stand for. */
@@ -31,7 +36,14 @@ int set_loglevel(void *target, const struct option_spec *opt, const char *value,
 		 struct error *err);
 
 /**
- * add_virtio_rows() - a row for each kind of virtio device from @rows[@row] on
+ * vm_options_settle() - put what was said of other options into these
+ * vm_options_free() - after the VM's end, or in place of it
+ */
+int vm_options_settle(struct vm_options *o, struct error *err);
+void vm_options_free(struct vm_options *o);
+
+/**
+ * add_virtio_rows() - a row for each kind of virtio device, and --publish, from @rows[@row] on
  * @group: heading of the first, or NULL
  *
  * Return: the next row.

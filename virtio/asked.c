@@ -7,6 +7,8 @@
  * its being the only one, say. A share claims its mount tag, whether 9p or virtio-fs serves it
  * (for --share that depends on the host, and the same command line should do everywhere).
  *
+ * An option that is only said of such a device (--publish) is put into its words.
+ *
  * No state; before the guest runs. Nothing is saved: the words are.
  */
 #include "lkvm/virtio/kind.h"
@@ -56,5 +58,36 @@ int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct err
 					    asked[j].kind->option, asked[j].text,
 					    asked[i].kind->option, asked[i].text, mine);
 	}
+	return 0;
+}
+
+int virtio_asked_publish(struct virtio_request *asked, size_t nr, const char *const *ports,
+			 size_t nr_ports, char **text, struct error *err)
+{
+	size_t i, len = 0;
+	FILE *out;
+
+	*text = NULL;
+	while (nr && !(asked->kind->publishes && asked->kind->publishes(asked->text))) {
+		asked++;
+		nr--;
+	}
+	if (!nr)
+		return fail(err,
+			    "--publish %s: ports are forwarded to a network device in user mode, "
+			    "and there is none (-n user)",
+			    ports[0]);
+	out = open_memstream(text, &len);
+	if (!out)
+		return fail(err, "no memory");
+	fputs(asked->text, out);
+	for (i = 0; i < nr_ports; i++)
+		fprintf(out, "%spublish=%s", i || *asked->text ? "," : "", ports[i]);
+	if (fclose(out)) {
+		free(*text);
+		*text = NULL;
+		return fail(err, "no memory");
+	}
+	asked->text = *text;
 	return 0;
 }

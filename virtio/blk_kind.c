@@ -32,16 +32,21 @@ struct disk_words {
 };
 
 static const struct suboption rows[] = {
-	{"ro", SUBOPTION_FLAG, offsetof(struct disk_words, ro), 0, NULL},
-	{"direct", SUBOPTION_FLAG, offsetof(struct disk_words, direct), 0, NULL},
-	{"serial", SUBOPTION_STRING, offsetof(struct disk_words, serial), 0, NULL},
-	{"format", SUBOPTION_STRING, offsetof(struct disk_words, format), 0, NULL},
+	{"ro", SUBOPTION_FLAG, offsetof(struct disk_words, ro), .help = "read-only"},
+	{"direct", SUBOPTION_FLAG, offsetof(struct disk_words, direct),
+	 .help = "past the host's page cache"},
+	{"serial", SUBOPTION_STRING, offsetof(struct disk_words, serial), .arg = "S",
+	 .help = "serial number that the guest reads"},
+	{"format", SUBOPTION_STRING, offsetof(struct disk_words, format), .arg = "raw",
+	 .help = "the only format; --vhost-user brings others"},
 	{"queues", SUBOPTION_UINT, offsetof(struct disk_words, queues), VIRTIO_BLK_MAX_QUEUES,
-	 NULL},
+	 .help = "up to 16 (as many as vCPUs)"},
 	{"queue-size", SUBOPTION_UINT, offsetof(struct disk_words, queue_size), QUEUE_SIZE_LIMIT,
-	 NULL},
-	{"aio", SUBOPTION_WORD, offsetof(struct disk_words, aio), 0, aio_words},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	 .help = "entries of each, up to 1024 (512)"},
+	{"aio", SUBOPTION_WORD, offsetof(struct disk_words, aio), .words = aio_words,
+	 .help = "who carries requests out: io_uring, threads, or the vCPU itself; auto: "
+		 "io_uring where there is one, else threads"},
+	{.name = NULL},
 };
 
 static bool printable(const char *text)
@@ -128,9 +133,9 @@ static int build(const struct virtio_world *world, const char *text, struct virt
 const struct virtio_kind virtio_blk_kind = {
 	.option = "disk",
 	.letter = 'd',
-	.arg = "PATH[,ro][,direct][,serial=S][,queues=N][,queue-size=N][,aio=auto|uring|threads|"
-	       "none]",
+	.arg = "PATH[,WORD...]",
 	.help = "a raw image or block device as a disk",
+	.words = rows,
 	.prefix = "disk",
 	.build = build,
 };

@@ -135,8 +135,9 @@ static int build_ports(const struct virtio_world *world, const char *text,
 const struct virtio_kind virtio_console_port_kind = {
 	.option = "console-port",
 	.arg = "NAME,TO",
-	.help = "a named port for the guest, to path=FILE, socket=PATH, pty or fd=N; repeat for "
+	.help = "a named port for the guest, to one of path=, socket=, pty and fd=; repeat for "
 		"more",
+	.words = console_port_words,
 	.prefix = "ports",
 	.build = build_ports,
 };

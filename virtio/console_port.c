@@ -33,6 +33,7 @@
 #include "lkvm/process.h"
 #include "lkvm/stream.h"
 #include "lkvm/suboptions.h"
+#include "lkvm/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,13 +63,19 @@ struct port_words {
 	bool pty, console, wait;
 };
 
-static const struct suboption port_rows[] = {
-	{"path", SUBOPTION_STRING, offsetof(struct port_words, path), 0, NULL},
-	{"socket", SUBOPTION_STRING, offsetof(struct port_words, socket), 0, NULL},
-	{"fd", SUBOPTION_UINT, offsetof(struct port_words, fd), INT32_MAX, NULL},
-	{"pty", SUBOPTION_FLAG, offsetof(struct port_words, pty), 0, NULL},
-	{"console", SUBOPTION_FLAG, offsetof(struct port_words, console), 0, NULL},
-	{"wait", SUBOPTION_FLAG, offsetof(struct port_words, wait), 0, NULL},
+const struct suboption console_port_words[] = {
+	{"path", SUBOPTION_STRING, offsetof(struct port_words, path), .arg = "FILE",
+	 .help = "to a file or FIFO"},
+	{"socket", SUBOPTION_STRING, offsetof(struct port_words, socket), .arg = "PATH",
+	 .help = "to whoever connects to this socket"},
+	{"fd", SUBOPTION_UINT, offsetof(struct port_words, fd), INT32_MAX,
+	 .help = "to a descriptor that lkvm inherited"},
+	{"pty", SUBOPTION_FLAG, offsetof(struct port_words, pty),
+	 .help = "to a new pseudo-terminal, whose name is said"},
+	{"console", SUBOPTION_FLAG, offsetof(struct port_words, console),
+	 .help = "a console (hvcN) in place of /dev/virtio-ports/NAME"},
+	{"wait", SUBOPTION_FLAG, offsetof(struct port_words, wait),
+	 .help = "at the end wait for the reader, however slow"},
 	{.name = NULL},
 };
 
@@ -78,7 +85,8 @@ static const struct suboption port_rows[] = {
  * @in, @out: what the stream works on, -1: none; closed at the end where @own
  * @other: a pty's other side, or -1
  * @listen: the socket that clients come to, or -1
- * @dev, @ino: of the socket's file, to remove no other's; of the file for path=
+ * @socket: its file
+ * @dev, @ino: of the file for path=
  * @hang_up: ends a connection outside the stream's callbacks
  * @listen_again: when there are descriptors again
  */
@@ -92,7 +100,7 @@ struct console_port {
 	struct stream *stream;
 	int in, out, other, listen;
 	bool own;
-	struct sockaddr_un addr;
+	struct unix_socket socket;
 	dev_t dev;
 	ino_t ino;
 	struct loop_work hang_up;
@@ -232,64 +240,32 @@ static void on_client(void *opaque, uint32_t events)
 	listen_for(p, 0);
 }
 
-/* Is the socket at our path one that nobody serves? */
-static bool is_stale(const struct sockaddr_un *addr)
-{
-	struct stat st;
-	bool stale;
-	int fd;
-
-	if (lstat(addr->sun_path, &st) || !S_ISSOCK(st.st_mode))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	stale = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
-	close(fd);
-	return stale;
-}
-
 static int open_socket(struct console_port *p, struct error *err)
 {
-	const struct sockaddr *addr = (const struct sockaddr *)&p->addr;
+	struct sockaddr_un *addr = &p->socket.addr;
 	const char *path = p->words.socket;
-	struct stat st;
+	struct error why;
 
-	if (strlen(path) >= sizeof(p->addr.sun_path) || !*path)
+	if (strlen(path) >= sizeof(addr->sun_path) || !*path)
 		return fail(err, "socket=%s: a socket's path has 1 to %zu bytes", path,
-			    sizeof(p->addr.sun_path) - 1);
-	p->addr.sun_family = AF_UNIX;
-	memcpy(p->addr.sun_path, path, strlen(path));
-	p->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+			    sizeof(addr->sun_path) - 1);
+	addr->sun_family = AF_UNIX;
+	memcpy(addr->sun_path, path, strlen(path));
+	p->listen = unix_socket_listen(&p->socket, 1, &why);
 	if (p->listen < 0)
-		return fail_errno(err, errno, "cannot make a socket");
-	if (is_stale(&p->addr))
-		unlink(path);
-	/* Before bind: the file is born with this mode. */
-	fchmod(p->listen, 0600);
-	if (bind(p->listen, addr, sizeof(p->addr)))
-		return fail_errno(err, errno, "socket=%s", path);
-	if (lstat(path, &st))
-		return fail_errno(err, errno, "socket=%s", path);
-	p->dev = st.st_dev;
-	p->ino = st.st_ino;
-	if (listen(p->listen, 1))
-		return fail_errno(err, errno, "socket=%s", path);
+		return fail(err, "socket=: %s", why.msg);
 	p->own = true;
 	return 0;
 }
 
 static void close_socket(struct console_port *p)
 {
-	struct stat st;
-
 	if (p->listen < 0)
 		return;
 	loop_timer_cancel(&p->listen_again);
 	loop_remove_fd(p->loop, p->listen);
 	close_fd(&p->listen);
-	if (p->ino && !lstat(p->addr.sun_path, &st) && st.st_dev == p->dev && st.st_ino == p->ino)
-		unlink(p->addr.sun_path);
+	unix_socket_remove(&p->socket);
 }
 
 /* --- the others --------------------------------------------------------------- */
@@ -444,7 +420,7 @@ struct console_port *console_port_open(const char *text, struct loop *loop, stru
 	p->words.fd = NO_FD;
 	loop_work_init(&p->hang_up, on_hang_up, p);
 	loop_timer_init(&p->listen_again, loop, on_listen_again, p);
-	if (suboptions_parse(text, &p->words.name, port_rows, &p->words, &p->copy, err) ||
+	if (suboptions_parse(text, &p->words.name, console_port_words, &p->words, &p->copy, err) ||
 	    check_words(&p->words, err) || (!dry_run && open_words(p, err))) {
 		console_port_close(p);
 		return NULL;

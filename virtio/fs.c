@@ -12,9 +12,10 @@
  * Its cage. virtiofsd can lock itself up in the shared directory by namespaces, as root
  * also by chroot, or not at all. Which of them works depends on the host (users may not
  * be allowed to make namespaces; the root of an initramfs can't be pivoted), so they are
- * tried in this order, the next where virtiofsd gave up, and the one that worked is told. Without
- * any of them the guest still reaches nothing but the directory, as virtiofsd resolves names one at
- * a time and never follows a link for the guest; what is missing is the second fence.
+ * tried in this order, the next where virtiofsd gave up, and the one that worked is told; that
+ * there is none, as a warning with the reason. Without any of them the guest still reaches
+ * nothing but the directory, as virtiofsd resolves names one at a time and never follows a link
+ * for the guest; what is missing is the second fence.
  *
  * Whose files. Run by root, virtiofsd gives files the owners and modes that the guest
  * asks for, set-user-ID bits included. Run by a user, everything is that user's: the
@@ -189,6 +190,18 @@ static int try_cage(const struct virtio_world *world, const char *dir, const cha
 	return ret;
 }
 
+/* What was chosen; @why there is none, where there is no cage. */
+static void tell(const struct virtio_world *world, const char *dir, const char *tag,
+		 const char *cage, const struct error *why)
+{
+	if (!strcmp(cage, "none"))
+		log_warning(world->log, "%s: %s has no sandbox of its own, because %s", world->name,
+			    VIRTIO_FS_PROGRAM, why->msg);
+	/* At any level: who mounts it has to know. */
+	log_plain(world->log, "%s: %s is served by %s (--sandbox %s): mount -t virtiofs %s DIR",
+		  world->name, dir, VIRTIO_FS_PROGRAM, cage, tag);
+}
+
 int virtio_fs_build(const struct virtio_world *world, const char *dir, const char *tag, bool ro,
 		    struct virtio_device **vdev, struct error *err)
 {
@@ -211,9 +224,7 @@ int virtio_fs_build(const struct virtio_world *world, const char *dir, const cha
 			log_debug(world->log, "%s: %s --sandbox %s: %s", world->name,
 				  VIRTIO_FS_PROGRAM, cages[i], err->msg);
 		else
-			log_info(world->log,
-				 "%s: %s is served by %s (--sandbox %s): mount -t virtiofs %s DIR",
-				 world->name, dir, VIRTIO_FS_PROGRAM, cages[i], tag);
+			tell(world, dir, tag, cages[i], err);
 	}
 	if (ret) {
 		free(fs);

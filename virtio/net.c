@@ -12,7 +12,7 @@
  * Link. The driver sees the link up while the cable is in (virtio_net_set_link()) and
  * the back end is alive (virtio_net_carrier()). While it is down frames are dropped in
  * both directions; they do not pile up. After a load the driver is told to announce
- * itself, since it may be somewhere else now.
+ * itself, since it may be somewhere else now, and the back end where the cable is.
  *
  * Address. Where the user fixed it, the driver can't change it, and frames it sends
  * from another address are dropped, unless the user says otherwise: a guest that
@@ -49,7 +49,7 @@
 
 #define MTU_MIN 68
 
-/* Features that are worth nothing without others (5.1.3.1). */
+/* Features that are worth nothing without others (5.1.3.1): each comes after those it needs. */
 static const struct {
 	uint8_t bit, needs;
 } dependencies[] = {
@@ -109,6 +109,9 @@ void net_update(struct virtio_net *net)
 		net->was_up = up;
 		virtio_config_changed(&net->vdev);
 	}
+	if (net->s.up != net->told_up && net->backend.ops->link)
+		net->backend.ops->link(net->backend.opaque, net->s.up);
+	net->told_up = net->s.up;
 	if (net->backend.ops->pairs)
 		net->backend.ops->pairs(net->backend.opaque, net->s.pairs);
 	for (i = 0; i < net->backend.pairs; i++) {
@@ -204,8 +207,6 @@ void virtio_net_set_link(struct virtio_net *net, bool up)
 	virtio_enter_device(&net->vdev);
 	if (up != net->s.up) {
 		net->s.up = up;
-		if (net->backend.ops->link)
-			net->backend.ops->link(net->backend.opaque, up);
 		link_changed(net);
 	}
 	virtio_leave(&net->vdev);
@@ -262,6 +263,23 @@ static void net_config_get(struct virtio_device *vdev, uint8_t *config)
 	if (net->backend.pairs > 1)
 		put16(config + CFG_MAX_PAIRS, (uint16_t)net->backend.pairs);
 	put16(config + CFG_MTU, net->config.mtu);
+}
+
+uint64_t virtio_net_trim(uint64_t features)
+{
+	static const uint64_t guest_tso =
+		VIRTIO_BIT(NET_F_GUEST_TSO4) | VIRTIO_BIT(NET_F_GUEST_TSO6);
+	static const uint64_t host_tso = VIRTIO_BIT(NET_F_HOST_TSO4) | VIRTIO_BIT(NET_F_HOST_TSO6);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(dependencies); i++)
+		if (!(features & VIRTIO_BIT(dependencies[i].needs)))
+			features &= ~VIRTIO_BIT(dependencies[i].bit);
+	if (!(features & guest_tso))
+		features &= ~VIRTIO_BIT(NET_F_GUEST_ECN);
+	if (!(features & host_tso))
+		features &= ~(VIRTIO_BIT(NET_F_HOST_ECN) | VIRTIO_BIT(NET_F_RSC_EXT));
+	return features;
 }
 
 static bool net_negotiate(struct virtio_device *vdev, uint64_t features)
@@ -342,6 +360,8 @@ static void net_transfer(struct virtio_device *vdev, struct xfer *x, void *state
 	xfer_check(x, !net->config.fixed || !memcmp(s->own, net->config.mac, NET_MAC),
 		   "virtio-net: another address than guest_mac= asks for");
 	xfer_bytes(x, s->mac, NET_MAC);
+	xfer_check(x, !net->config.fixed || !memcmp(s->mac, net->config.mac, NET_MAC),
+		   "virtio-net: the driver has another address than guest_mac= asks for");
 	xfer_bool(x, &s->up);
 	xfer_bool(x, &s->announce);
 	xfer_u8(x, &s->modes);
@@ -446,6 +466,7 @@ struct virtio_net *virtio_net_create(const char *name, struct guest_memory *mem,
 	net->s.up = true;
 	net->carrier = true;
 	net->was_up = true;
+	net->told_up = true;
 	for (i = 0; i < NET_MAX_PAIRS; i++)
 		net->vhost[i].fd = -1;
 	if (net->backend.ops->attach)
@@ -468,7 +489,10 @@ int virtio_net_use_vhost(struct virtio_net *net, struct loop *loop, struct error
 		offered = vhost_offer(&net->vhost[i], offered, VIRTIO_BIT(NET_F_MRG_RXBUF));
 	}
 	net->vdev.ops = &net_vhost_ops;
-	net->vdev.offered = offered & ~VIRTIO_BIT(VIRTIO_F_RING_RESET);
+	/* What the core itself leaves out where somebody else serves queues (virtio_device_init()).
+	 */
+	net->vdev.offered =
+		offered & ~(VIRTIO_BIT(VIRTIO_F_RING_RESET) | VIRTIO_BIT(VIRTIO_F_RING_PACKED));
 	net->use_vhost = true;
 	net->loop = loop;
 	return 0;

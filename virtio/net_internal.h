@@ -64,7 +64,7 @@ struct net_state {
  */
 struct net_pair {
 	bool readable, polled, turned, lingers;
-	unsigned int kicks, reluctance;
+	unsigned int kicks;
 	const uint8_t *frame;
 	size_t len;
 };
@@ -76,6 +76,7 @@ struct virtio_net {
 	struct net_state s;
 	bool carrier; /* the back end's */
 	bool was_up;  /* what the driver was told of both */
+	bool told_up; /* what the back end was told of the cable */
 	struct net_pair pair[NET_MAX_PAIRS];
 	struct virtq_request *taken[NET_QUEUE_MAX]; /* by one frame */
 	struct vhost vhost[NET_MAX_PAIRS];

@@ -34,7 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_PUBLISH 32
+#define MAX_PUBLISH VIRTIO_NET_MAX_PUBLISH
 #define MACHINE_ID "/etc/machine-id"
 
 enum mode { MODE_USER, MODE_TAP, MODE_FD, MODE_VHOST_USER, MODE_NONE };
@@ -55,34 +55,55 @@ struct net_words {
 	const char *guest_mac, *host_mac, *guest_ip, *host_ip;
 	const char *tapif, *script, *downscript, *fd, *socket, *trans;
 	uint64_t mtu, queues, mq;
+	const char *no_field; /* of words that are not for suboptions_parse() */
 	const char *publish[MAX_PUBLISH];
 	size_t nr_publish;
 };
 
-#define WORD(name, type, field, max, words)                                                        \
-	{                                                                                          \
-		name, type, offsetof(struct net_words, field), max, words                          \
-	}
+#define WORD(name) name, SUBOPTION_WORD
+#define TEXT(name) name, SUBOPTION_STRING
+#define NUMBER(name) name, SUBOPTION_UINT
+#define AT(field) offsetof(struct net_words, field)
 
+/* In the order of help: what all have, and then by mode. publish= is taken out before. */
 static const struct suboption rows[] = {
-	WORD("mode", SUBOPTION_WORD, mode, 0, modes),
-	WORD("guest_mac", SUBOPTION_STRING, guest_mac, 0, NULL),
-	WORD("host_mac", SUBOPTION_STRING, host_mac, 0, NULL),
-	WORD("guest_ip", SUBOPTION_STRING, guest_ip, 0, NULL),
-	WORD("host_ip", SUBOPTION_STRING, host_ip, 0, NULL),
-	WORD("tapif", SUBOPTION_STRING, tapif, 0, NULL),
-	WORD("script", SUBOPTION_STRING, script, 0, NULL),
-	WORD("downscript", SUBOPTION_STRING, downscript, 0, NULL),
-	WORD("fd", SUBOPTION_STRING, fd, 0, NULL),
-	WORD("socket", SUBOPTION_STRING, socket, 0, NULL),
-	WORD("vhost", SUBOPTION_WORD, vhost, 0, vhost_words),
-	WORD("spoof", SUBOPTION_WORD, spoof, 0, on_off),
-	WORD("host", SUBOPTION_WORD, host, 0, on_off),
-	WORD("mtu", SUBOPTION_UINT, mtu, 65535, NULL),
-	WORD("queues", SUBOPTION_UINT, queues, NET_MAX_PAIRS, NULL),
-	WORD("mq", SUBOPTION_UINT, mq, NET_MAX_PAIRS, NULL),
-	WORD("trans", SUBOPTION_STRING, trans, 0, NULL),
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	{WORD("mode"), AT(mode), .words = modes, .help = "(user); \"mode=\" may be left out"},
+	{TEXT("guest_mac"), AT(guest_mac), .arg = "ADDRESS",
+	 .help = "the card's, which the guest can't change or send from another one (one made of "
+		 "the host's and the VM's name)"},
+	{NUMBER("mtu"), AT(mtu), 65535, .help = "what the guest is told, 68 to 65535"},
+	{WORD("spoof"), AT(spoof), .words = on_off,
+	 .help = "user, tap, fd: on lets the guest send from any address (off with guest_mac=)"},
+	{TEXT("publish"), AT(no_field), .arg = "[ADDRESS:]HOSTPORT:GUESTPORT[/udp]",
+	 .help = "user: connections to this port of the host reach the guest; repeat for more; "
+		 "--publish says the same"},
+	{WORD("host"), AT(host), .words = on_off,
+	 .help = "user: on lets the guest reach the host itself, its loopback too, by the "
+		 "gateway's address (off)"},
+	{TEXT("guest_ip"), AT(guest_ip), .arg = "ADDRESS",
+	 .help = "user: of the guest (as the host has)"},
+	{TEXT("host_ip"), AT(host_ip), .arg = "ADDRESS",
+	 .help = "user: of the gateway; tap: of a new interface on the host"},
+	{TEXT("host_mac"), AT(host_mac), .arg = "ADDRESS",
+	 .help = "user: the gateway's Ethernet address"},
+	{TEXT("tapif"), AT(tapif), .arg = "NAME",
+	 .help = "tap: the interface, which may exist (a new one)"},
+	{TEXT("script"), AT(script), .arg = "FILE",
+	 .help = "tap: run with the interface's name when it is open"},
+	{TEXT("downscript"), AT(downscript), .arg = "FILE",
+	 .help = "tap: the same when the VM ends"},
+	{TEXT("fd"), AT(fd), .arg = "N[:N...]",
+	 .help = "fd: inherited descriptors: a tap device's, one a queue, or a socket's"},
+	{NUMBER("queues"), AT(queues), NET_MAX_PAIRS, .help = "tap, fd: pairs of queues (1)"},
+	{NUMBER("mq"), AT(mq), NET_MAX_PAIRS, .help = "the same"},
+	{WORD("vhost"), AT(vhost), .words = vhost_words, .arg = "auto|on|off",
+	 .help = "tap, fd: the host's kernel serves the queues; auto: where it can and nothing "
+		 "is asked that it does not do"},
+	{TEXT("socket"), AT(socket), .arg = "PATH",
+	 .help = "vhost-user: where the other program listens"},
+	/* kvmtool's, refused with a word on what there is. */
+	{TEXT("trans"), AT(trans), .help = NULL},
+	{.name = NULL},
 };
 
 /* --- which words make sense ----------------------------------------------------------- */
@@ -173,14 +194,6 @@ static int settle(struct net_words *w, struct error *err)
 
 /* --- taking the text apart -------------------------------------------------------------- */
 
-/* The next comma that is not doubled, or the end. */
-static const char *end_of_word(const char *at)
-{
-	while (*at && !(at[0] == ',' && at[1] != ','))
-		at += at[0] == ',' ? 2 : 1;
-	return at;
-}
-
 /*
  * Split @text into @rest, without its publish= words, and those words in @values, ended
  * by zeroes. Both have room for all of it.
@@ -192,7 +205,7 @@ static int split_publish(const char *text, char *rest, char *values, struct net_
 	bool first = true;
 
 	for (;;) {
-		const char *end = end_of_word(text);
+		const char *end = suboptions_end(text);
 		size_t len = (size_t)(end - text);
 
 		if (!strncmp(text, word, sizeof(word) - 1)) {
@@ -247,7 +260,7 @@ static int parse(const char *text, struct parsed *p, struct error *err)
 		return fail(err, "no memory");
 	if (split_publish(text, p->rest, p->values, &p->w, err))
 		return -1;
-	has_first = !memchr(p->rest, '=', (size_t)(end_of_word(p->rest) - p->rest));
+	has_first = !memchr(p->rest, '=', (size_t)(suboptions_end(p->rest) - p->rest));
 	if (suboptions_parse(p->rest, has_first ? &first : NULL, rows, &p->w, &p->copy, err))
 		return -1;
 	p->w.first = first;
@@ -361,6 +374,7 @@ static const struct net_backend_ops nothing_ops = {
 static int parse_fds(const char *text, int *fds, unsigned int *nr, struct error *err)
 {
 	char copy[128], *at = copy, *word;
+	unsigned int i;
 
 	*nr = 0;
 	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
@@ -378,6 +392,9 @@ static int parse_fds(const char *text, int *fds, unsigned int *nr, struct error 
 				    "'fd=%s': lkvm did not inherit a descriptor %d, or uses "
 				    "it already",
 				    text, (int)fd);
+		for (i = 0; i < *nr; i++)
+			if (fds[i] == (int)fd)
+				return fail(err, "'fd=%s': %d stands there twice", text, (int)fd);
 		fds[(*nr)++] = (int)fd;
 	}
 	return 0;
@@ -463,8 +480,8 @@ static int choose_vhost(const struct virtio_world *world, const struct net_words
 	if (why && must)
 		return fail(err, "'vhost=on': %s", why);
 	if (net->backend.ops->tap)
-		log_info(world->log, "%s: vhost %s%s%s", world->name, why ? "is not used: " : "",
-			 why ? why : "serves the queues", "");
+		log_info(world->log, "%s: vhost %s%s", world->name, why ? "is not used: " : "",
+			 why ? why : "serves the queues");
 	return 0;
 }
 
@@ -490,7 +507,7 @@ static int build_own(const struct virtio_world *world, const struct net_words *w
 	return 0;
 }
 
-/* All but address and MTU is the other program's. */
+/* All but address, link and MTU is the other program's. */
 static int build_vhost_user(const struct virtio_world *world, const struct net_words *w,
 			    const struct virtio_net_config *net, struct virtio_device **vdev,
 			    struct error *err)
@@ -498,11 +515,12 @@ static int build_vhost_user(const struct virtio_world *world, const struct net_w
 	struct {
 		uint8_t mac[NET_MAC];
 		uint16_t status, pairs, mtu;
-	} config = {.mtu = htole16(net->mtu)};
+	} config = {.status = htole16(1) /* the link is up */, .mtu = htole16(net->mtu)};
 	const struct vhost_user_setup setup = {
 		.type = vhost_user_type_find("net"),
 		.fd = -1,
-		.features = VIRTIO_BIT(NET_F_MAC) | (net->mtu ? VIRTIO_BIT(NET_F_MTU) : 0),
+		.features = VIRTIO_BIT(NET_F_MAC) | VIRTIO_BIT(NET_F_STATUS) |
+			    (net->mtu ? VIRTIO_BIT(NET_F_MTU) : 0),
 		.config = &config,
 		.config_len = sizeof(config),
 	};
@@ -562,6 +580,15 @@ static bool shares_memory(const char *text)
 	return shares;
 }
 
+static bool publishes(const char *text)
+{
+	struct parsed p;
+	bool good = !parse(text, &p, NULL), user = p.w.mode == MODE_USER;
+
+	free_parsed(&p);
+	return user || !good;
+}
+
 /* Of two cards with one address neither hears all of what is meant for it. */
 static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX])
 {
@@ -582,10 +609,13 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 const struct virtio_kind virtio_net_kind = {
 	.option = "network",
 	.letter = 'n',
-	.arg = "mode=MODE[,guest_mac=ADDR][,…]",
-	.help = "network device: user (passt), tap, fd, vhost-user, none; see lkvm(1)",
+	.arg = "[mode=]MODE[,WORD...]",
+	.help = "a network device: user (the host's network, by passt), tap, fd (open already), "
+		"vhost-user (another program), none",
+	.words = rows,
 	.prefix = "net",
 	.shares_memory = shares_memory,
 	.claim = claim,
+	.publishes = publishes,
 	.build = build,
 };

@@ -159,6 +159,9 @@ static int sync_queue(struct tap_queue *q)
 
 	virtio_enter_device(vdev);
 	wanted = q->pair < tap->in_use;
+	if (wanted && !q->attached)
+		virtio_complain(vdev, "the kernel does not attach queue %u of %s: no frames there",
+				q->pair, tap->name);
 	virtio_leave(vdev);
 	if (wanted && !q->watch.watched)
 		return net_watch_start(&q->watch, tap->loop, vdev, q->fd, tap_ready, q);

@@ -99,11 +99,6 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, &addr) == 1 || inet_pton(AF_INET6, text, &addr) == 1;
 }
 
-static int bad_publish(const char *text, struct error *err)
-{
-	return fail(err, "publish=%s is not [HOSTADDR:]HOSTPORT:GUESTPORT[/udp]", text);
-}
-
 static bool is_port(const char *text)
 {
 	uint64_t port;
@@ -111,43 +106,65 @@ static bool is_port(const char *text)
 	return !parse_uint(text, 65535, &port, NULL) && port;
 }
 
-/*
- * "[::1]:8080:80/udp" becomes "-u ::1/8080:80". What follows the last colon is the
- * guest's port, what follows the one before it the host's; the rest is an address.
+/**
+ * struct published - a forwarded port, taken apart
+ * @addr: of the host, NULL: all it has
  */
+struct published {
+	char copy[128], *addr, *host, *guest;
+	bool udp;
+};
+
+/*
+ * "[::1]:8080:80/udp": what follows the last colon is the guest's port, what follows the
+ * one before it the host's; the rest is an address.
+ */
+static bool take_apart(const char *text, struct published *p)
+{
+	char *slash;
+
+	if (snprintf(p->copy, sizeof(p->copy), "%s", text) >= (int)sizeof(p->copy))
+		return false;
+	slash = strchr(p->copy, '/');
+	if (slash && strcmp(slash, "/udp") && strcmp(slash, "/tcp"))
+		return false;
+	p->udp = slash && !strcmp(slash, "/udp");
+	if (slash)
+		*slash = '\0';
+	p->guest = strrchr(p->copy, ':');
+	if (!p->guest)
+		return false;
+	*p->guest++ = '\0';
+	p->host = strrchr(p->copy, ':');
+	p->addr = p->host ? p->copy : NULL;
+	if (p->host)
+		*p->host++ = '\0';
+	else
+		p->host = p->copy;
+	if (p->addr && p->addr[0] == '[' && p->addr[strlen(p->addr) - 1] == ']') {
+		p->addr[strlen(p->addr) - 1] = '\0';
+		p->addr++;
+	}
+	return is_port(p->host) && is_port(p->guest) && (!p->addr || is_address(p->addr));
+}
+
+int virtio_net_check_publish(const char *text, struct error *err)
+{
+	struct published p;
+
+	return take_apart(text, &p) ? 0 : fail(err, "not [ADDRESS:]HOSTPORT:GUESTPORT[/udp]");
+}
+
+/* That one becomes "-u ::1/8080:80". */
 static int add_publish(struct net_user *u, const char *text, struct error *err)
 {
-	char copy[128], *guest, *host, *addr = NULL, *slash;
-	const char *option = "-t";
+	struct published p;
 
-	if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
-		return bad_publish(text, err);
-	slash = strchr(copy, '/');
-	if (slash && strcmp(slash, "/udp") && strcmp(slash, "/tcp"))
-		return bad_publish(text, err);
-	if (slash) {
-		option = strcmp(slash, "/udp") ? "-t" : "-u";
-		*slash = '\0';
-	}
-	guest = strrchr(copy, ':');
-	if (!guest)
-		return bad_publish(text, err);
-	*guest++ = '\0';
-	host = strrchr(copy, ':');
-	if (host) {
-		*host++ = '\0';
-		addr = copy;
-	} else {
-		host = copy;
-	}
-	if (addr && addr[0] == '[' && addr[strlen(addr) - 1] == ']') {
-		addr[strlen(addr) - 1] = '\0';
-		addr++;
-	}
-	if (!is_port(host) || !is_port(guest) || (addr && !is_address(addr)))
-		return bad_publish(text, err);
-	return add_arg(u, err, "%s", option) || add_arg(u, err, "%s%s%s:%s", addr ? addr : "",
-							addr ? "/" : "", host, guest)
+	if (!take_apart(text, &p))
+		return fail(err, "publish=%s is not [ADDRESS:]HOSTPORT:GUESTPORT[/udp]", text);
+	return add_arg(u, err, p.udp ? "-u" : "-t") ||
+			       add_arg(u, err, "%s%s%s:%s", p.addr ? p.addr : "", p.addr ? "/" : "",
+				       p.host, p.guest)
 		       ? -1
 		       : 0;
 }

@@ -6,7 +6,8 @@
  * sure, and who can't take more says so, which costs a call of the loop's thread each
  * time, but only then.
  *
- * Thread and lock: want belongs to the device's lock, all else to the loop's thread.
+ * Thread and lock: want belongs to the device's lock, and loop to who has it or is the
+ * loop's thread; all else to the loop's thread.
  * Nothing is saved.
  */
 #include "net_internal.h"
@@ -28,18 +29,23 @@ static void apply(void *opaque)
 int net_watch_start(struct net_watch *w, struct loop *loop, struct virtio_device *vdev, int fd,
 		    loop_fd_fn fn, void *opaque)
 {
+	uint32_t want;
 	int ret;
 
+	virtio_enter_device(vdev);
 	/* Once: it may be posted while the descriptor is not watched. */
 	if (!w->loop)
 		loop_work_init(&w->work, apply, w);
 	w->loop = loop;
 	w->vdev = vdev;
 	w->fd = fd;
-	ret = loop_add_fd(loop, fd, w->want, fn, opaque);
+	/* Looked at once: what is said from now on is posted, and apply() sees it. */
+	want = w->want;
+	virtio_leave(vdev);
+	ret = loop_add_fd(loop, fd, want, fn, opaque);
 	if (!ret) {
 		w->watched = true;
-		w->now = w->want;
+		w->now = want;
 	}
 	return ret;
 }

@@ -81,8 +81,9 @@ static int check_type(const struct p9_node *node, int flags)
 	return S_ISLNK(node->type) ? ELOOP : EPERM;
 }
 
-/* Open @node for @fid. */
-static int open_node(struct p9_call *call, struct p9_fid *fid, struct p9_node *node, int flags)
+/* Open @node for @fid, and look at it: both or none. */
+static int open_node(struct p9_call *call, struct p9_fid *fid, struct p9_node *node, int flags,
+		     struct stat *st)
 {
 	int how = flags, fd, ret;
 
@@ -99,6 +100,11 @@ static int open_node(struct p9_call *call, struct p9_fid *fid, struct p9_node *n
 	fd = p9_call_reopen(call, node, how);
 	if (fd < 0)
 		return call->quick && fd == -EAGAIN ? P9_LATER : -fd;
+	if (fstat(fd, st)) {
+		ret = errno;
+		close(fd);
+		return ret;
+	}
 	p9_fid_open(call->s, fid, fd, flags & ~O_TRUNC);
 	return 0;
 }
@@ -137,11 +143,9 @@ int p9_op_lopen(struct p9_call *call)
 	/* Truncating takes time; so may opening where others than this host have a say. */
 	if (call->quick && (flags & O_TRUNC || !p9_is_near(call->share, fid->node)))
 		return P9_LATER;
-	ret = open_node(call, fid, fid->node, flags);
+	ret = open_node(call, fid, fid->node, flags, &st);
 	if (ret)
 		return ret;
-	if (fstat(fid->fd, &st))
-		return errno;
 	qid = p9_qid_of(call->share, &st);
 	put_opened(call, &qid);
 	return 0;
@@ -189,6 +193,7 @@ static int open_existing(struct p9_call *call, struct p9_fid *fid, const char *n
 			 struct p9_qid *qid)
 {
 	struct p9_node *node;
+	struct stat st;
 	int ret = p9_call_step(call, fid->node, name, &node, qid);
 
 	if (ret)
@@ -197,7 +202,7 @@ static int open_existing(struct p9_call *call, struct p9_fid *fid, const char *n
 	if (!ret && S_ISDIR(node->type))
 		ret = EISDIR;
 	if (!ret)
-		ret = open_node(call, fid, node, flags);
+		ret = open_node(call, fid, node, flags, &st);
 	if (ret)
 		p9_node_put(call->s, node);
 	else

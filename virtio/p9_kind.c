@@ -65,24 +65,16 @@ int p9_build(const struct virtio_world *world, const char *dir, const char *tag,
 
 /* --- the option --------------------------------------------------------------------------- */
 
-/* The comma that ends the word at @text, or its end. A doubled one is part of it. */
-static const char *end_of_word(const char *text)
-{
-	while (*text && (*text != ',' || text[1] == ','))
-		text += *text == ',' ? 2 : 1;
-	return text;
-}
-
 /* DIR,TAG,WORDS: cut TAG out; what is left has the usual form. */
 static int cut_tag(char *text, char *tag, struct error *err)
 {
-	char *from = text + (end_of_word(text) - text), *to;
+	char *from = text + (suboptions_end(text) - text), *to;
 	size_t len;
 
 	if (!*from)
 		return fail(err, "DIR,TAG is needed: the directory, and the tag by which the "
 				 "guest mounts it");
-	to = from + 1 + (end_of_word(from + 1) - (from + 1));
+	to = from + 1 + (suboptions_end(from + 1) - (from + 1));
 	len = (size_t)(to - from) - 1;
 	if (memchr(from + 1, '=', len))
 		return fail(err, "the mount tag must follow the directory, not '%.*s'", (int)len,
@@ -111,11 +103,10 @@ static const char *const security_words[] = {
 };
 
 static const struct suboption rows[] = {
-	{.name = "ro", .type = SUBOPTION_FLAG, .offset = offsetof(struct words, ro)},
-	{.name = "security",
-	 .type = SUBOPTION_WORD,
-	 .offset = offsetof(struct words, security),
-	 .words = security_words},
+	{"ro", SUBOPTION_FLAG, offsetof(struct words, ro), .help = "read-only"},
+	{"security", SUBOPTION_WORD, offsetof(struct words, security), .words = security_words,
+	 .help = "whose files are: the guest says (without root: the caller's); squash: the "
+		 "caller's; trusted: the guest says, set-user-ID bits too (passthrough)"},
 	{.name = NULL},
 };
 
@@ -174,9 +165,10 @@ static bool share(const char *name, const char *text, struct virtio_shared *shar
 
 const struct virtio_kind virtio_p9_kind = {
 	.option = "9p",
-	.arg = "DIR,TAG[,ro][,security=passthrough|squash|trusted]",
+	.arg = "DIR,TAG[,WORD...]",
 	.help = "share a directory, which the guest mounts as TAG (mount -t 9p -o "
 		"trans=virtio,version=9p2000.L TAG /mnt)",
+	.words = rows,
 	.prefix = "9p",
 	.share = share,
 	.build = build_option,

@@ -32,8 +32,8 @@ struct pmem_file {
 };
 
 static const struct suboption rows[] = {
-	{"ro", SUBOPTION_FLAG, offsetof(struct blk_file_config, read_only), 0, NULL},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	{"ro", SUBOPTION_FLAG, offsetof(struct blk_file_config, read_only), .help = "read-only"},
+	{.name = NULL},
 };
 
 /* What the guest wrote by itself is dirty in the page cache, as if it were written. */
@@ -157,6 +157,7 @@ const struct virtio_kind virtio_pmem_kind = {
 	.arg = "PATH[,ro]",
 	.help = "a file as the guest's persistent memory (a multiple of 2M; /dev/pmem0, mount -o "
 		"dax)",
+	.words = rows,
 	.prefix = "pmem",
 	.build = build,
 };

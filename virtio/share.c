@@ -4,9 +4,9 @@
  *
  * That is virtio-fs where virtiofsd is installed and starts (virtio/fs.c), and else
  * virtio-9p, which lkvm serves itself. The guest has to name the kind when it mounts, so
- * the choice is said: at info level for the first, as a warning with the reason for the
- * second. A restore comes here too, with the same words; it fails in the device's own
- * checks where the choice differs from that of the saved VM.
+ * the choice is said at any level: as a plain line for the first, as a warning with the
+ * reason for the second. A restore comes here too, with the same words; it fails in the device's
+ * own checks where the choice differs from that of the saved VM.
  *
  * Thread and lock: while the VM is built. Nothing is saved: the words are.
  */
@@ -26,8 +26,8 @@ struct words {
 };
 
 static const struct suboption rows[] = {
-	{"ro", SUBOPTION_FLAG, offsetof(struct words, ro), 0, NULL},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	{"ro", SUBOPTION_FLAG, offsetof(struct words, ro), .help = "read-only"},
+	{.name = NULL},
 };
 
 /*
@@ -147,7 +147,10 @@ static bool share(const char *name, const char *text, struct virtio_shared *shar
 const struct virtio_kind virtio_share_kind = {
 	.option = "share",
 	.arg = "DIR[:TAG][,ro]",
-	.help = "a directory of the host: by virtiofsd where it is installed, else by 9p",
+	.help = "a directory of the host, which the guest mounts as TAG (share0, ...): by "
+		"virtiofsd "
+		"where it is installed (mount -t virtiofs), else by 9p",
+	.words = rows,
 	.prefix = "share",
 	.shares_memory = shares_memory,
 	.share = share,

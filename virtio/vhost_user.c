@@ -5,11 +5,11 @@
  *
  * Of the protocol features these are used where the back end has them: MQ (how many
  * queues it has), REPLY_ACK (every request is acknowledged, so that a refusal is known
- * at once and in place), CONFIG with BACKEND_REQ (configuration space, and the word
- * that it changed), RESET_DEVICE, and DEVICE_STATE (what it would have to remember over
- * a snapshot). Rings are described by our own addresses, as the protocol wants it; the
- * back end finds them in the table of regions. No IOMMU, no dirty log, no in-band
- * notifications, no shared objects.
+ * at once and in place), RARP (announcing the guest), CONFIG with BACKEND_REQ (configuration space,
+ * and the word that it changed), RESET_DEVICE, and DEVICE_STATE (what it would have to remember
+ * over a snapshot). Rings are described by our own addresses, as the protocol wants it; the back
+ * end finds them in the table of regions. No IOMMU, no dirty log, no in-band notifications, no
+ * shared objects.
  *
  * An answer is checked in the same function that asked: its length, and every value
  * that is used later.
@@ -44,6 +44,7 @@
 #define SET_PROTOCOL_FEATURES 16
 #define GET_QUEUE_NUM 17
 #define SET_VRING_ENABLE 18
+#define SEND_RARP 19
 #define SET_BACKEND_REQ_FD 21
 #define GET_CONFIG 24
 #define SET_CONFIG 25
@@ -52,7 +53,8 @@
 #define CHECK_DEVICE_STATE 43
 
 #define WANTED                                                                                     \
-	(VIRTIO_BIT(VHOST_USER_PROTOCOL_MQ) | VIRTIO_BIT(VHOST_USER_PROTOCOL_REPLY_ACK) |          \
+	(VIRTIO_BIT(VHOST_USER_PROTOCOL_MQ) | VIRTIO_BIT(VHOST_USER_PROTOCOL_RARP) |               \
+	 VIRTIO_BIT(VHOST_USER_PROTOCOL_REPLY_ACK) |                                               \
 	 VIRTIO_BIT(VHOST_USER_PROTOCOL_RESET_DEVICE) |                                            \
 	 VIRTIO_BIT(VHOST_USER_PROTOCOL_DEVICE_STATE))
 #define WANTED_TOGETHER                                                                            \
@@ -321,6 +323,14 @@ int vhost_user_stop_ring(struct vhost_user *c, unsigned int index, uint16_t *bas
 					reply.index, reply.num, index);
 	*base = (uint16_t)reply.num;
 	return 0;
+}
+
+int vhost_user_send_rarp(struct vhost_user *c, const uint8_t *mac, struct error *err)
+{
+	uint8_t payload[8] = {0};
+
+	memcpy(payload, mac, 6);
+	return tell(c, SEND_RARP, payload, sizeof(payload), err);
 }
 
 /* --- the back end's own state -------------------------------------------------------- */

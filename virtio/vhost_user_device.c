@@ -15,12 +15,15 @@
  * One more for all queues says that the driver broke a rule of a ring; the device then
  * needs a reset. They are made once and watched all the time: starting and stopping
  * happens on vCPU threads, which may not touch the loop's descriptors. While a ring runs
- * the transport may connect both to KVM (virtio_served()). The back end has the same open files and
- * could make them block, so each access says that it won't wait.
+ * the transport may connect both to KVM (virtio_served()). The back end has the same open
+ * files and could make them block, so reading says that it won't wait, and writing is done
+ * by the kernel (vhost_user_bell.c).
  *
  * Stopping. The back end says for each ring where it stopped. It should have given back
  * all that it took by then; some need a moment longer, so the used index is watched for
- * that moment. A call that the loop did not fetch yet is delivered then.
+ * that moment. Then the driver is interrupted, "call" or not: the call for what came back
+ * last may be on its way, or never come, since a back end may let go of "call" when it
+ * stops a ring. An interrupt too many is allowed, one that is missing is not.
  *
  * Failing. Whatever ends the connection (closed, time is up, nonsense) is told once in
  * one line. The queues that were away are broken, the driver hears that the device needs
@@ -35,7 +38,6 @@
 #include "vhost_user_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -46,8 +48,8 @@
 /* How long a back end that said where it stopped may still give back requests. */
 #define SETTLE_MS 1000
 
-/* How often in one go a back end may say that its configuration changed. */
-#define CHANGES_MAX 16
+/* A configuration that changes is read so often. */
+#define LOOK_NS NSEC_PER_SEC
 
 bool vhost_user_fetch(int fd)
 {
@@ -57,17 +59,18 @@ bool vhost_user_fetch(int fd)
 	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count);
 }
 
-static void ring_bell(int fd)
-{
-	static const uint64_t one = 1;
-	struct pollfd out = {.fd = fd, .events = POLLOUT};
-
-	/* Full: the back end did not fetch the last one. */
-	if (poll(&out, 1, 0) == 1)
-		(void)!write(fd, &one, sizeof(one));
-}
-
 /* --- failing ---------------------------------------------------------------------- */
+
+/* Inside. The ring is the core's again, and the driver looks at what came back. */
+static void take_back(struct vhost_user_device *dev, struct vhost_user_queue *ring)
+{
+	virtio_served(&dev->vdev, ring->index, -1, -1);
+	vhost_user_fetch(ring->call);
+	virtio_signal(&dev->vdev, ring->index);
+	ring->away = false;
+	ring->started = false;
+	virtio_take_back(&dev->vdev, ring->index, ring->base);
+}
 
 /* Inside. Take all rings back as they are; they are of no use before a reset. */
 static void take_back_broken(struct vhost_user_device *dev, const char *why)
@@ -79,12 +82,7 @@ static void take_back_broken(struct vhost_user_device *dev, const char *why)
 
 		if (!ring->away)
 			continue;
-		virtio_served(&dev->vdev, i, -1, -1);
-		if (vhost_user_fetch(ring->call))
-			virtio_signal(&dev->vdev, i);
-		ring->away = false;
-		ring->started = false;
-		virtio_take_back(&dev->vdev, i, ring->base);
+		take_back(dev, ring);
 		virtq_break(virtio_queue(&dev->vdev, i), why);
 	}
 	virtio_needs_reset(&dev->vdev);
@@ -133,25 +131,39 @@ static int read_config(struct vhost_user_device *dev, struct error *err)
 	return 0;
 }
 
-/* Inside. The back end may have said, while we asked for something, that it changed. */
+/*
+ * Inside. The back end may have said, while we asked for something, that it changed. One that
+ * says so all the time is asked now and then: reading it takes the loop's time.
+ */
 static void see_config_changed(struct vhost_user_device *dev)
 {
-	unsigned int i;
+	uint64_t now = now_ns();
 	struct error err;
 
-	for (i = 0; dev->conn.config_changed && !dev->dead; i++) {
-		dev->conn.config_changed = false;
-		if (!dev->type.config_size)
-			return;
-		if (i == CHANGES_MAX) {
-			die(dev, "its configuration changes without end");
-		} else if (read_config(dev, &err)) {
-			vhost_user_device_failed(dev, &err);
-			return;
-		} else {
-			virtio_config_changed(&dev->vdev);
-		}
+	if (!dev->conn.config_changed || dev->dead || !dev->type.config_size)
+		return;
+	if (dev->looked_ns && now < dev->looked_ns + LOOK_NS) {
+		loop_timer_arm(&dev->look, dev->looked_ns + LOOK_NS);
+		return;
 	}
+	dev->conn.config_changed = false;
+	if (read_config(dev, &err))
+		vhost_user_device_failed(dev, &err);
+	else
+		virtio_config_changed(&dev->vdev);
+	/* From now on: while it was read somebody else had no turn. */
+	dev->looked_ns = now_ns();
+	if (dev->conn.config_changed && !dev->dead)
+		loop_timer_arm(&dev->look, dev->looked_ns + LOOK_NS);
+}
+
+void vhost_user_look(void *opaque)
+{
+	struct vhost_user_device *dev = opaque;
+
+	virtio_enter_device(&dev->vdev);
+	see_config_changed(dev);
+	virtio_leave(&dev->vdev);
 }
 
 static void op_config_get(struct virtio_device *vdev, uint8_t *config)
@@ -202,6 +214,7 @@ static int restore(struct vhost_user_device *dev, struct error *err)
 	if (!dev->state.loaded)
 		return 0;
 	dev->state.loaded = false;
+	dev->announce = dev->type.link_at;
 	if (restore_config(dev, err))
 		return -1;
 	if (!dev->state.has_blob)
@@ -253,7 +266,7 @@ static int start_rings(struct vhost_user_device *dev, struct error *err)
 		if (!dev->rings[i].away)
 			continue;
 		virtio_served(&dev->vdev, i, dev->rings[i].kick, dev->rings[i].call);
-		ring_bell(dev->rings[i].kick);
+		vhost_user_bell_ring(&dev->bell, dev->rings[i].kick);
 	}
 	return 0;
 }
@@ -267,21 +280,22 @@ static bool settled(const struct vhost_user_queue *ring)
 static void settle(struct vhost_user_device *dev)
 {
 	const struct timespec ms = {.tv_nsec = NSEC_PER_MSEC};
-	unsigned int i, left = SETTLE_MS;
+	uint64_t begin = now_ns(), end = begin + min_u64(vhost_user_patience(&dev->conn, begin),
+							 SETTLE_MS * NSEC_PER_MSEC);
+	unsigned int i;
 
 	for (i = 0; i < dev->nr_rings; i++) {
 		const struct vhost_user_queue *ring = &dev->rings[i];
 
-		while (ring->away && !settled(ring) && left) {
-			left--;
+		while (ring->away && !settled(ring) && now_ns() < end)
 			nanosleep(&ms, NULL);
-		}
 		if (ring->away && !settled(ring))
 			virtio_complain(&dev->vdev,
 					"ring %u was stopped with requests under way (used index "
 					"%u of %u)",
 					i, *ring->used, ring->base);
 	}
+	vhost_user_waited(&dev->conn, begin);
 }
 
 /* Those that run; where that goes wrong they are broken already. */
@@ -311,6 +325,9 @@ static void op_go(struct virtio_device *vdev)
 		virtio_needs_reset(vdev);
 		return;
 	}
+	/* Then there is nothing to serve; vhost_user_link.c comes here again. */
+	if (vhost_user_link_is_down(dev))
+		return;
 	vhost_user_fetch(dev->err);
 	if (start_rings(dev, &err)) {
 		/* Refused, and by halves it is of no use: the driver may try it anew. */
@@ -318,6 +335,7 @@ static void op_go(struct virtio_device *vdev)
 		stop_rings(dev);
 		take_back_broken(dev, "the back end did not take it");
 	}
+	vhost_user_announce(dev);
 	see_config_changed(dev);
 }
 
@@ -332,23 +350,19 @@ static void op_halt(struct virtio_device *vdev)
 
 		if (!ring->away)
 			continue;
-		virtio_served(vdev, i, -1, -1);
-		if (vhost_user_fetch(ring->call))
-			virtio_signal(vdev, i);
 		/* A kick that it did not fetch is given again by op_go(). */
 		vhost_user_fetch(ring->kick);
-		ring->away = false;
-		virtio_take_back(vdev, i, ring->base);
+		take_back(dev, ring);
 	}
 	see_config_changed(dev);
 }
 
 static void op_notify(struct virtio_device *vdev, unsigned int index)
 {
-	struct vhost_user_queue *ring = &vhost_user_device_of(vdev)->rings[index];
+	struct vhost_user_device *dev = vhost_user_device_of(vdev);
 
-	if (ring->away)
-		ring_bell(ring->kick);
+	if (dev->rings[index].away)
+		vhost_user_bell_ring(&dev->bell, dev->rings[index].kick);
 }
 
 static void op_reset(struct virtio_device *vdev)
@@ -359,6 +373,7 @@ static void op_reset(struct virtio_device *vdev)
 	vhost_user_forget_blob(dev);
 	dev->state.loaded = false;
 	dev->state.has_blob = false;
+	dev->announce = false;
 	if (!dev->dead && !dev->shown && vhost_user_reset(&dev->conn, &err))
 		vhost_user_device_failed(dev, &err);
 }
@@ -434,8 +449,14 @@ static int make_event(struct vhost_user_device *dev, int *fd, loop_fd_fn fn, voi
 int vhost_user_watch(struct vhost_user_device *dev, struct error *err)
 {
 	unsigned int i;
-	int ret = make_event(dev, &dev->err, on_err, dev);
+	int ret = vhost_user_bell_open(&dev->bell);
 
+	if (ret)
+		log_warning(dev->vdev.log,
+			    "%s: no asynchronous I/O (%s): its back end can hold a notification "
+			    "up, and the VM with it",
+			    dev->vdev.name, strerror(-ret));
+	ret = make_event(dev, &dev->err, on_err, dev);
 	for (i = 0; !ret && i < dev->nr_rings; i++) {
 		ret = make_event(dev, &dev->rings[i].kick, NULL, NULL);
 		if (!ret)
@@ -461,11 +482,14 @@ void vhost_user_unwatch(struct vhost_user_device *dev)
 {
 	unsigned int i;
 
+	if (dev->loop)
+		loop_timer_cancel(&dev->look);
 	for (i = 0; dev->rings && i < dev->nr_rings; i++) {
 		unwatch(dev, dev->rings[i].kick);
 		unwatch(dev, dev->rings[i].call);
 	}
 	unwatch(dev, dev->err);
+	vhost_user_bell_close(&dev->bell);
 	if (dev->conn.channel >= 0)
 		loop_remove_fd(dev->loop, dev->conn.channel);
 	if (dev->conn.fd >= 0)

@@ -35,11 +35,42 @@ struct vhost_user_queue {
 };
 
 /**
+ * struct vhost_user_bell - what it takes to write an eventfd and not to wait
+ * @context: for asynchronous I/O, 0: none
+ * @file: an empty one
+ */
+struct vhost_user_bell {
+	unsigned long context;
+	int file;
+};
+
+/**
+ * vhost_user_bell_open() - before the guest runs
+ *
+ * Return: 0, or -errno: then it rings by write(2), see vhost_user_bell.c.
+ */
+int vhost_user_bell_open(struct vhost_user_bell *bell);
+
+/**
+ * vhost_user_bell_ring() - add one to eventfd @fd (one thread at a time)
+ */
+void vhost_user_bell_ring(struct vhost_user_bell *bell, int fd);
+
+/**
+ * vhost_user_bell_close() - also after vhost_user_bell_open() failed
+ */
+void vhost_user_bell_close(struct vhost_user_bell *bell);
+
+/**
  * struct vhost_user_device - the device
  * @ops: vhost_user_device_ops with the type's own fields
  * @shown: there is no back end, and no guest
+ * @announce: the state was loaded, and the network is to hear of that
  * @dead: the connection is over
  * @err: eventfd: the driver broke a rule of a ring
+ * @bell: for the rings' kicks
+ * @look: calls vhost_user_look(); @looked_ns: when the configuration was read last, because
+ *        it had changed
  * @state: what the core saves for us; its configuration space is the one the guest sees
  * @blob: the back end's own state, as it was saved or loaded last
  */
@@ -49,8 +80,11 @@ struct vhost_user_device {
 	struct vhost_user_type type;
 	struct loop *loop;
 	struct vhost_user conn;
-	bool shown, dead;
+	bool shown, dead, announce;
 	int err;
+	struct vhost_user_bell bell;
+	struct loop_timer look;
+	uint64_t looked_ns;
 	unsigned int nr_rings;
 	struct vhost_user_queue *rings;
 	struct vhost_user_saved state;
@@ -82,11 +116,32 @@ bool vhost_user_fetch(int fd);
 /* Inside, after a request went wrong: the end, if the connection is broken. */
 void vhost_user_device_failed(struct vhost_user_device *dev, const struct error *err);
 
+/* The configuration changed, and it was not the time to look (loop's thread). */
+void vhost_user_look(void *opaque);
+
 /* Make the eventfds and watch what is to be watched (before the loop, or its thread). */
 int vhost_user_watch(struct vhost_user_device *dev, struct error *err);
 void vhost_user_unwatch(struct vhost_user_device *dev);
 
 void vhost_user_forget_blob(struct vhost_user_device *dev);
+
+/* --- the link, where the device has one (vhost_user_link.c), inside ----------------- */
+
+bool vhost_user_link_is_down(const struct vhost_user_device *dev);
+
+/* Does byte @offset of the configuration space belong to its status? */
+bool vhost_user_is_link(const struct vhost_user_device *dev, uint32_t offset);
+
+/* May the loaded @config be, as far as the link goes? */
+void vhost_user_check_link(const struct vhost_user_device *dev, struct xfer *x,
+			   const uint8_t *config);
+
+/* The rings run: have the guest announced, if that is due. */
+void vhost_user_announce(struct vhost_user_device *dev);
+
+/* "link", "link up", "link down" (outside, loop's thread). */
+int vhost_user_link_command(struct virtio_device *vdev, const char *words, char *reply, size_t len,
+			    struct error *err);
 
 /* --- operations (vhost_user_life.c) ------------------------------------------------- */
 

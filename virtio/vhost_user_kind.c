@@ -14,6 +14,7 @@
  * Thread and lock: while the VM is built. Nothing is saved: the words are.
  */
 #include "lkvm/suboptions.h"
+#include "lkvm/virtio/net.h"
 #include "lkvm/virtio/vhost_user.h"
 
 #include <endian.h>
@@ -38,10 +39,13 @@
 	(VIRTIO_BIT(1) | VIRTIO_BIT(2) | VIRTIO_BIT(4) | VIRTIO_BIT(5) | VIRTIO_BIT(6) |           \
 	 VIRTIO_BIT(9) | VIRTIO_BIT(10) | VIRTIO_BIT(11) | VIRTIO_BIT(12) | VIRTIO_BIT(13) |       \
 	 VIRTIO_BIT(14))
+#define BLK_F_FLUSH 9
+#define BLK_F_CONFIG_WCE 11
 
 /*
- * 5.1: checksums and segmentation both ways, mergeable buffers, hash report. Not those that
- * have fields in the configuration space or requests in the control queue.
+ * 5.1: checksums and segmentation both ways, mergeable buffers, lengths of headers, joined
+ * segments. Not those that have fields in the configuration space (hash report) or requests in
+ * the control queue.
  */
 #define NET_FEATURES                                                                               \
 	(VIRTIO_BIT(0) | VIRTIO_BIT(1) | VIRTIO_BIT(7) | VIRTIO_BIT(8) | VIRTIO_BIT(9) |           \
@@ -54,6 +58,12 @@ static void fill_blk(uint8_t *config, unsigned int queues)
 	uint16_t nr = htole16((uint16_t)queues);
 
 	memcpy(config + BLK_NUM_QUEUES, &nr, sizeof(nr));
+}
+
+static uint64_t trim_blk(uint64_t offered)
+{
+	return offered & VIRTIO_BIT(BLK_F_FLUSH) ? offered
+						 : offered & ~VIRTIO_BIT(BLK_F_CONFIG_WCE);
 }
 
 static void fill_fs(uint8_t *config, unsigned int queues)
@@ -72,6 +82,7 @@ static const struct vhost_user_type types[] = {
 	 .writable_at = BLK_WRITEBACK,
 	 .writable_len = 1,
 	 .stateless = true,
+	 .trim = trim_blk,
 	 .fill = fill_blk},
 	/* 5.11: the first queue is for requests that must not wait. */
 	{.name = "fs", .id = 26, .extra_queues = 1, .queue_max = QUEUE_SIZE, .fill = fill_fs},
@@ -81,7 +92,9 @@ static const struct vhost_user_type types[] = {
 	 .pairs = true,
 	 .queue_max = QUEUE_SIZE,
 	 .features = NET_FEATURES,
-	 .stateless = true},
+	 .stateless = true,
+	 .link_at = 6,
+	 .trim = virtio_net_trim},
 	{.name = "rng", .id = 4, .queues = 1, .queue_max = QUEUE_SIZE, .stateless = true},
 	/* 5.10: receive, transmit, event; the guest's address. */
 	{.name = "vsock",
@@ -109,13 +122,17 @@ struct words {
 };
 
 static const struct suboption rows[] = {
-	{"socket", SUBOPTION_STRING, offsetof(struct words, socket), 0, NULL},
-	{"tag", SUBOPTION_STRING, offsetof(struct words, tag), 0, NULL},
-	{"queues", SUBOPTION_UINT, offsetof(struct words, queues), VIRTIO_MAX_QUEUES, NULL},
-	{"queue-size", SUBOPTION_UINT, offsetof(struct words, queue_size), QUEUE_SIZE_LIMIT, NULL},
+	{"socket", SUBOPTION_STRING, offsetof(struct words, socket), .arg = "PATH",
+	 .help = "where that program listens"},
+	{"tag", SUBOPTION_STRING, offsetof(struct words, tag), .arg = "NAME",
+	 .help = "fs: what the guest mounts it by"},
+	{"queues", SUBOPTION_UINT, offsetof(struct words, queues), VIRTIO_MAX_QUEUES,
+	 .help = "blk, fs, or an ID: how many (as vCPUs)"},
+	{"queue-size", SUBOPTION_UINT, offsetof(struct words, queue_size), QUEUE_SIZE_LIMIT,
+	 .help = "entries of each, up to 1024 (256)"},
 	{"config-size", SUBOPTION_UINT, offsetof(struct words, config_size), VIRTIO_CONFIG_MAX,
-	 NULL},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	 .help = "an ID: bytes of configuration space (0)"},
+	{.name = NULL},
 };
 
 /* A name, or a device ID: then the rest is the back end's and the user's to say. */
@@ -249,8 +266,10 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 
 const struct virtio_kind virtio_vhost_user_kind = {
 	.option = "vhost-user",
-	.arg = "TYPE,socket=PATH[,queues=N][,queue-size=N][,tag=NAME][,config-size=N]",
-	.help = "a device that another program serves: blk, fs, net, rng, vsock or an ID",
+	.arg = "TYPE,socket=PATH[,WORD...]",
+	.help = "a device that another program serves: blk, fs, net, rng, vsock or a virtio "
+		"device ID",
+	.words = rows,
 	.prefix = "vhost-user",
 	.shares_memory = shares_memory,
 	.claim = claim,

@@ -59,13 +59,14 @@ const char *vhost_user_obstacle(struct virtio_device *vdev)
 	       "(VHOST_USER_PROTOCOL_F_DEVICE_STATE)";
 }
 
-/* Does @a differ from @b where the driver can't have written? */
+/* Does @a differ from @b where neither the driver can have written nor we? */
 static bool other_config(const struct vhost_user_device *dev, const uint8_t *a, const uint8_t *b)
 {
 	uint32_t i;
 
 	for (i = 0; i < dev->ops.config_size; i++)
-		if (a[i] != b[i] && !vhost_user_writable(&dev->type, i, 1))
+		if (a[i] != b[i] && !vhost_user_writable(&dev->type, i, 1) &&
+		    !vhost_user_is_link(dev, i))
 			return true;
 	return false;
 }
@@ -114,6 +115,7 @@ void vhost_user_transfer(struct virtio_device *vdev, struct xfer *x, void *opaqu
 	xfer_bytes(x, state->config, dev->ops.config_size);
 	xfer_check(x, !other_config(dev, state->config, dev->state.config),
 		   "vhost-user: the back end's configuration is another one");
+	vhost_user_check_link(dev, x, state->config);
 	if (x->loading)
 		state->loaded = true;
 	transfer_blob(dev, x, state);
@@ -183,6 +185,8 @@ static void fill_ops(struct vhost_user_device *dev, const struct vhost_user_setu
 	dev->ops = vhost_user_device_ops;
 	dev->ops.kind = dev->type.name;
 	dev->ops.id = dev->type.id;
+	if (dev->type.link_at)
+		dev->ops.command = vhost_user_link_command;
 	dev->ops.config_size = (uint32_t)max_u64(setup->config_len, dev->type.config_size);
 }
 
@@ -221,6 +225,8 @@ static int init_device(struct vhost_user_device *dev, const struct virtio_world 
 	if (!dev->shown)
 		dev->vdev.offered &= VIRTIO_BIT(VIRTIO_F_VERSION_1) | setup->features |
 				     ((t->features | RING_FEATURES) & dev->conn.features);
+	if (t->trim)
+		dev->vdev.offered = t->trim(dev->vdev.offered);
 	return 0;
 }
 
@@ -239,11 +245,13 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 	}
 	vhost_user_init(&dev->conn, setup->fd);
 	timeout_ms = setup->timeout_ms ? setup->timeout_ms : dev->conn.timeout_ms;
-	dev->conn.timeout_ms = setup->greet_ms ? setup->greet_ms : timeout_ms;
+	vhost_user_set_timeout(&dev->conn, setup->greet_ms ? setup->greet_ms : timeout_ms);
 	dev->type = *setup->type;
 	dev->loop = world->loop;
+	loop_timer_init(&dev->look, dev->loop, vhost_user_look, dev);
 	dev->shown = setup->fd < 0;
 	dev->err = -1;
+	dev->bell.file = -1;
 	if (init_device(dev, world, setup, err)) {
 		free_device(dev);
 		return NULL;
@@ -253,6 +261,6 @@ struct vhost_user_device *vhost_user_device_create(const struct virtio_world *wo
 		free_device(dev);
 		return NULL;
 	}
-	dev->conn.timeout_ms = timeout_ms;
+	vhost_user_set_timeout(&dev->conn, timeout_ms);
 	return dev;
 }

@@ -9,6 +9,13 @@
  * back end may ask on a second socket, its channel, which is answered from the loop,
  * and also while we wait: some back ends ask before they answer.
  *
+ * Patience. Who makes a request may be the loop's thread, and may be inside a device whose
+ * lock the loop waits for. So there is one account for all exchanges: it holds the time
+ * limit of one, each takes what it took, and a tenth of the time that goes by is paid in.
+ * A back end that is slow once gets its limit, one that always is a tenth of our time. The
+ * first milliseconds of an exchange are free: that is no slowness but how processes take
+ * turns, and a guest that resets its device without end must not use the account up.
+ *
  * Trust. A message is gathered piece by piece, never more bytes than it may have, so
  * that the loop does not wait for a peer that sends half of one. Its size is checked
  * against what the request can be answered with before the payload is read.
@@ -44,6 +51,10 @@
 
 #define TIMEOUT_MS 5000
 
+/* What an exchange costs nothing, and the part of the time that is paid in. */
+#define FREE_NS (20 * NSEC_PER_MSEC)
+#define PAID_PART 10
+
 /* Room for more descriptors than we take, so that they are seen, and closed. */
 #define CONTROL_FDS 16
 
@@ -75,9 +86,34 @@ void vhost_user_init(struct vhost_user *c, int fd)
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
 	c->channel = -1;
-	c->timeout_ms = TIMEOUT_MS;
+	vhost_user_set_timeout(c, TIMEOUT_MS);
 	/* Our half only: the peer's is another open file. */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+void vhost_user_set_timeout(struct vhost_user *c, unsigned int ms)
+{
+	c->timeout_ms = ms;
+	c->patience_ns = ms * NSEC_PER_MSEC;
+	c->since_ns = now_ns();
+}
+
+uint64_t vhost_user_patience(struct vhost_user *c, uint64_t now)
+{
+	uint64_t paid = (now - c->since_ns) / PAID_PART;
+
+	c->patience_ns = min_u64(c->patience_ns + paid, c->timeout_ms * NSEC_PER_MSEC);
+	c->since_ns = now;
+	return c->patience_ns + FREE_NS;
+}
+
+void vhost_user_waited(struct vhost_user *c, uint64_t begin)
+{
+	uint64_t now = now_ns(), took = now - begin;
+
+	if (took > FREE_NS)
+		c->patience_ns -= min_u64(c->patience_ns, took - FREE_NS);
+	c->since_ns = now;
 }
 
 void vhost_user_close(struct vhost_user *c)
@@ -324,8 +360,8 @@ static int wait_for_answer(struct vhost_user *c, const struct vhost_user_message
 
 		if (!left || poll(fds, 2, left) == 0)
 			return vhost_user_break(c, err,
-						"the back end did not answer request %u within %u "
-						"ms",
+						"the back end did not answer request %u in time "
+						"(%u ms, and less where it is slow all the time)",
 						m->request, c->timeout_ms);
 		if (fds[1].revents && vhost_user_channel(c, err))
 			return -1;
@@ -361,9 +397,9 @@ static int acknowledged(struct vhost_user *c, const struct vhost_user_message *m
 	return 1;
 }
 
-int vhost_user_exchange(struct vhost_user *c, struct vhost_user_message *m, struct error *err)
+static int exchange(struct vhost_user *c, struct vhost_user_message *m, uint64_t deadline,
+		    struct error *err)
 {
-	uint64_t deadline = now_ns() + c->timeout_ms * NSEC_PER_MSEC;
 	bool ack = !m->reply && vhost_user_has(c, VHOST_USER_PROTOCOL_REPLY_ACK);
 	size_t max = m->reply ? m->reply_max : sizeof(uint64_t);
 
@@ -383,4 +419,13 @@ int vhost_user_exchange(struct vhost_user *c, struct vhost_user_message *m, stru
 	m->reply_len = header_of(&c->in).size;
 	memcpy(m->reply, c->in.bytes + HEADER, m->reply_len);
 	return 0;
+}
+
+int vhost_user_exchange(struct vhost_user *c, struct vhost_user_message *m, struct error *err)
+{
+	uint64_t begin = now_ns();
+	int ret = exchange(c, m, begin + vhost_user_patience(c, begin), err);
+
+	vhost_user_waited(c, begin);
+	return ret;
 }

@@ -2,8 +2,8 @@
 /*
  * "--vsock CID[,uds=PATH][,vhost=auto|on|off]": which form of the socket device a VM
  * gets. By vhost=auto it is the kernel's where /dev/vhost-vsock can be opened and no
- * path for unix sockets was given, and unix sockets else; which one is said at info
- * level when the VM starts. No state.
+ * path for unix sockets was given, and unix sockets else; which one is said when the VM
+ * starts, as a warning where it is not the one that was preferred. No state.
  */
 #include "lkvm/suboptions.h"
 #include "lkvm/virtio/vsock.h"
@@ -25,11 +25,12 @@ struct vsock_words {
 static const char *const vhost_words[] = {"auto", "on", "off", NULL};
 
 static const struct suboption rows[] = {
-	{.name = "uds", .type = SUBOPTION_STRING, .offset = offsetof(struct vsock_words, uds)},
-	{.name = "vhost",
-	 .type = SUBOPTION_WORD,
-	 .offset = offsetof(struct vsock_words, vhost),
-	 .words = vhost_words},
+	{"uds", SUBOPTION_STRING, offsetof(struct vsock_words, uds), .arg = "PATH",
+	 .help = "by unix sockets: PATH takes connections to the guest (\"CONNECT PORT\"), "
+		 "PATH_PORT gets those from it"},
+	{"vhost", SUBOPTION_WORD, offsetof(struct vsock_words, vhost), .words = vhost_words,
+	 .help = "by the host's kernel (AF_VSOCK); auto: where that is to be had and there is "
+		 "no uds="},
 	{.name = NULL},
 };
 
@@ -60,8 +61,10 @@ static int choose(const struct virtio_world *world, uint64_t cid, const struct v
 		if (ret && words->vhost == VHOST_ON)
 			return fail(err, "vhost=on: %s", why.msg);
 		if (ret)
-			log_info(world->log, "%s: by unix sockets, because %s", world->name,
-				 why.msg);
+			log_warning(world->log,
+				    "%s: by unix sockets, because %s; programs on the host that "
+				    "use AF_VSOCK don't reach it (vhost=off: no such warning)",
+				    world->name, why.msg);
 	}
 	if (!ret)
 		*vdev = vsock_vhost_build(world, cid, &vhost, err);
@@ -102,9 +105,10 @@ static bool claim(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX
 
 const struct virtio_kind virtio_vsock_kind = {
 	.option = "vsock",
-	.arg = "CID[,uds=PATH][,vhost=auto|on|off]",
+	.arg = "CID[,WORD...]",
 	.help = "sockets between host and guest, which has context ID CID (3 and up): by the "
 		"host's kernel, or by unix sockets",
+	.words = rows,
 	.prefix = "vsock",
 	.single = true,
 	.claim = claim,

@@ -30,6 +30,7 @@
  * Nothing is saved.
  */
 #include "lkvm/runtime.h"
+#include "lkvm/unix_socket.h"
 #include "lkvm/virtio/vsock.h"
 
 #include <errno.h>
@@ -83,8 +84,7 @@ struct stream {
 
 /**
  * struct unix_side - all of them
- * @path: of the socket that is listened on; "" until it is known
- * @dev, @ino: that socket; it is removed only where it is still there
+ * @socket: that is listened on; its path is "" until it is known
  * @streams: a ring through a head
  * @closed: those that are freed when @busy ends
  * @clients: of PHASE_CLIENT
@@ -97,11 +97,8 @@ struct unix_side {
 	struct loop *loop;
 	struct log *log;
 	const char *vm_name;
-	struct sockaddr_un addr;
+	struct unix_socket socket;
 	int listener, epoll;
-	bool bound;
-	dev_t dev;
-	ino_t ino;
 	struct stream streams, *closed;
 	unsigned int clients;
 	bool busy;
@@ -197,7 +194,8 @@ static int try_connect(const struct stream *s)
 
 	/* It fits: that was seen to when the device was built. */
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.*s_%u",
-		 (int)(sizeof(addr.sun_path) - SUFFIX_MAX - 1), s->side->addr.sun_path, s->port);
+		 (int)(sizeof(addr.sun_path) - SUFFIX_MAX - 1), s->side->socket.addr.sun_path,
+		 s->port);
 	return connect(s->fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
 }
 
@@ -503,47 +501,16 @@ static void on_tick(void *opaque)
 
 /* --- life ------------------------------------------------------------------------------- */
 
-static bool socket_is_stale(const struct sockaddr_un *addr)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret;
-
-	if (fd < 0)
-		return false;
-	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? errno : 0;
-	close(fd);
-	return ret == ECONNREFUSED;
-}
-
-static int bind_path(struct unix_side *side, struct error *err)
-{
-	const struct sockaddr *addr = (const struct sockaddr *)&side->addr;
-	const char *path = side->addr.sun_path;
-	struct stat st;
-
-	if (!bind(side->listener, addr, sizeof(side->addr)))
-		return 0;
-	if (errno != EADDRINUSE)
-		return fail_errno(err, errno, "cannot make the socket %s", path);
-	if (lstat(path, &st) || !S_ISSOCK(st.st_mode))
-		return fail(err, "%s exists and is no socket", path);
-	if (!socket_is_stale(&side->addr))
-		return fail(err, "%s is in use", path);
-	unlink(path);
-	if (bind(side->listener, addr, sizeof(side->addr)))
-		return fail_errno(err, errno, "cannot make the socket %s", path);
-	return 0;
-}
-
 static int default_path(struct unix_side *side, struct error *err)
 {
-	char dir[sizeof(side->addr.sun_path)];
+	char dir[sizeof(side->socket.addr.sun_path)];
 	int len;
 
 	if (runtime_dir(dir, sizeof(dir), true, err))
 		return -1;
-	len = snprintf(side->addr.sun_path, sizeof(side->addr.sun_path), "%s/%s.vsock", dir,
-		       side->vm_name);
-	if (len < 0 || (size_t)len + SUFFIX_MAX >= sizeof(side->addr.sun_path))
+	len = snprintf(side->socket.addr.sun_path, sizeof(side->socket.addr.sun_path),
+		       "%s/%s.vsock", dir, side->vm_name);
+	if (len < 0 || (size_t)len + SUFFIX_MAX >= sizeof(side->socket.addr.sun_path))
 		return fail(err, "%s/%s.vsock is too long a path for sockets", dir, side->vm_name);
 	return 0;
 }
@@ -551,33 +518,23 @@ static int default_path(struct unix_side *side, struct error *err)
 static int on_start(void *opaque, struct error *err)
 {
 	struct unix_side *side = opaque;
-	struct stat st;
 	int ret;
 
-	if (!side->addr.sun_path[0] && default_path(side, err))
+	if (!side->socket.addr.sun_path[0] && default_path(side, err))
 		return -1;
-	side->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	side->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (side->listener < 0 || side->epoll < 0)
+	if (side->epoll < 0)
 		return fail_errno(err, errno, "cannot make a socket");
-	/* Before bind: the inode is born with this mode. */
-	fchmod(side->listener, 0600);
-	if (bind_path(side, err))
+	side->listener = unix_socket_listen(&side->socket, BACKLOG, err);
+	if (side->listener < 0)
 		return -1;
-	if (!lstat(side->addr.sun_path, &st)) {
-		side->bound = true;
-		side->dev = st.st_dev;
-		side->ino = st.st_ino;
-	}
-	if (listen(side->listener, BACKLOG))
-		return fail_errno(err, errno, "cannot listen on %s", side->addr.sun_path);
 	listen_for(side, EPOLL_CTL_ADD, EPOLLIN);
 	ret = loop_add_fd(side->loop, side->epoll, EPOLLIN, on_events, side);
 	if (ret)
-		return fail_errno(err, -ret, "cannot watch %s", side->addr.sun_path);
+		return fail_errno(err, -ret, "cannot watch %s", side->socket.addr.sun_path);
 	log_info(side->log,
 		 "%s: unix sockets: the guest's port P by %s and \"CONNECT P\", the host's by %s_P",
-		 side->vdev->name, side->addr.sun_path, side->addr.sun_path);
+		 side->vdev->name, side->socket.addr.sun_path, side->socket.addr.sun_path);
 	return 0;
 }
 
@@ -585,7 +542,6 @@ static void on_destroy(void *opaque)
 {
 	struct unix_side *side = opaque;
 	struct stream *s, *next;
-	struct stat st;
 
 	for (s = side->streams.next; s != &side->streams; s = next) {
 		next = s->next;
@@ -599,9 +555,7 @@ static void on_destroy(void *opaque)
 	}
 	if (side->listener >= 0)
 		close(side->listener);
-	if (side->bound && !lstat(side->addr.sun_path, &st) && st.st_dev == side->dev &&
-	    st.st_ino == side->ino)
-		unlink(side->addr.sun_path);
+	unix_socket_remove(&side->socket);
 	free(side);
 }
 
@@ -624,9 +578,9 @@ struct virtio_device *vsock_unix_build(const struct virtio_world *world, uint64_
 {
 	struct unix_side *side;
 
-	if (path && (!*path || strlen(path) + SUFFIX_MAX >= sizeof(side->addr.sun_path))) {
+	if (path && (!*path || strlen(path) + SUFFIX_MAX >= sizeof(side->socket.addr.sun_path))) {
 		fail(err, "uds=%s: a path for sockets has 1 to %zu bytes", path,
-		     sizeof(side->addr.sun_path) - SUFFIX_MAX - 1);
+		     sizeof(side->socket.addr.sun_path) - SUFFIX_MAX - 1);
 		return NULL;
 	}
 	side = calloc(1, sizeof(*side));
@@ -637,9 +591,9 @@ struct virtio_device *vsock_unix_build(const struct virtio_world *world, uint64_
 	side->loop = world->loop;
 	side->log = world->log;
 	side->vm_name = world->vm_name;
-	side->addr.sun_family = AF_UNIX;
+	side->socket.addr.sun_family = AF_UNIX;
 	if (path)
-		memcpy(side->addr.sun_path, path, strlen(path) + 1);
+		memcpy(side->socket.addr.sun_path, path, strlen(path) + 1);
 	side->listener = -1;
 	side->epoll = -1;
 	side->streams.next = side->streams.prev = &side->streams;

@@ -14,6 +14,8 @@
  */
 #include "lkvm/options.h"
 
+#include "lkvm/suboptions.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 
 #define HELP_WIDTH 80
 #define HELP_COLUMN 30
+#define HELP_PARTS 12
 
 /* Names. */
 
@@ -604,6 +607,26 @@ static void wrap(struct page *page, const char *text, bool blank)
 	}
 }
 
+/* The words inside the value of an option, one a line. */
+static void help_for_parts(struct page *page, const struct suboption *part)
+{
+	char spelling[80];
+
+	for (; part->name; part++) {
+		if (!part->help)
+			continue;
+		suboptions_spelling(part, spelling, sizeof(spelling));
+		page->indent = HELP_PARTS;
+		wrap(page, spelling, false);
+		page->indent = HELP_COLUMN;
+		if (page->column > HELP_COLUMN - 2)
+			put_char(page, '\n');
+		put_indent(page);
+		wrap(page, part->help, false);
+		put_char(page, '\n');
+	}
+}
+
 static void help_for_row(struct page *page, const struct option_spec *row)
 {
 	page->indent = 2;
@@ -629,6 +652,8 @@ static void help_for_row(struct page *page, const struct option_spec *row)
 		wrap(page, row->help, false);
 	}
 	put_char(page, '\n');
+	if (row->parts)
+		help_for_parts(page, row->parts);
 }
 
 static void help_page(struct page *page, const struct option_table *table)

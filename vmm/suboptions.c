@@ -9,10 +9,18 @@
 
 #include "lkvm/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_ROWS 64
+
+const char *suboptions_end(const char *text)
+{
+	while (*text && (*text != ',' || text[1] == ','))
+		text += *text == ',' ? 2 : 1;
+	return text;
+}
 
 /* Cut off the first word of @text in place; returns what follows it, or NULL. */
 static char *cut_word(char *text)
@@ -133,4 +141,19 @@ int suboptions_parse(const char *text, const char **first, const struct suboptio
 			return fail(err, "'%s' %s", word, why.msg);
 	}
 	return 0;
+}
+
+void suboptions_spelling(const struct suboption *row, char *text, size_t len)
+{
+	int n = snprintf(text, len, "%s%s", row->name, row->type == SUBOPTION_FLAG ? "" : "=");
+	size_t i;
+
+	if (row->arg)
+		snprintf(text + n, len - (size_t)n, "%s", row->arg);
+	else if (row->type == SUBOPTION_UINT || row->type == SUBOPTION_SIZE)
+		snprintf(text + n, len - (size_t)n, row->type == SUBOPTION_UINT ? "N" : "SIZE");
+	for (i = 0; row->type == SUBOPTION_WORD && !row->arg && row->words[i]; i++) {
+		strncat(text, i ? "|" : "", len - strlen(text) - 1);
+		strncat(text, row->words[i], len - strlen(text) - 1);
+	}
 }

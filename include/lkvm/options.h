@@ -18,6 +18,7 @@
 #include "lkvm/util.h"
 
 struct option_spec;
+struct suboption;
 
 /**
  * option_set_fn - store one occurrence of an option
@@ -45,6 +46,7 @@ typedef int (*option_set_fn)(void *target, const struct option_spec *opt, const 
  * @negatable: "--no-NAME" is understood (flags only)
  * @hidden: understood, not listed in short help (aliases)
  * @words: what the value may be, where that is one of a few words; ended by NULL
+ * @parts: the words inside the value, for help; NULL: it has none
  */
 struct option_spec {
 	const char *name;
@@ -57,6 +59,7 @@ struct option_spec {
 	bool negatable;
 	bool hidden;
 	const char *const *words;
+	const struct suboption *parts;
 };
 
 /* Common setters. The field at @offset is named after the arrow. */

@@ -22,6 +22,8 @@ enum suboption_type {
  * @offset: of the field in the target
  * @max: for SUBOPTION_UINT
  * @words: for SUBOPTION_WORD, ended by NULL
+ * @arg: what the value is called in help; NULL: by its type (N, SIZE, or @words)
+ * @help: what it means, for the help of the option; NULL: not listed there
  */
 struct suboption {
 	const char *name;
@@ -29,6 +31,8 @@ struct suboption {
 	size_t offset;
 	uint64_t max;
 	const char *const *words;
+	const char *arg;
+	const char *help;
 };
 
 /**
@@ -46,5 +50,18 @@ struct suboption {
  */
 int suboptions_parse(const char *text, const char **first, const struct suboption *rows,
 		     void *target, char **copy, struct error *err);
+
+/**
+ * suboptions_end() - the comma that ends the word at @text, or its end; a doubled comma is
+ * part of the word
+ */
+const char *suboptions_end(const char *text);
+
+/**
+ * suboptions_spelling() - "queues=N", "aio=auto|uring", "ro": how @row is written, for help
+ *
+ * What does not fit is cut off.
+ */
+void suboptions_spelling(const struct suboption *row, char *text, size_t len);
 
 #endif /* LKVM_SUBOPTIONS_H */

@@ -51,8 +51,8 @@ status_is 125
 said '^Fatal: --share ro:source,ro and --9p rw,source: a VM has only one share with the tag .source.$' err
 
 shell 300 -m 320 --loglevel info -p "$QUIET lkvm.modules=virtio" --share ro:source,ro --share rw:work
-said 'Info: share0: .*/ro is served by virtiofsd \(--sandbox' err
-said 'Info: share1: .*/rw is served by virtiofsd' err
+said '^share0: .*/ro is served by virtiofsd \(--sandbox' err
+said '^share1: .*/rw is served by virtiofsd' err
 note "$(grep share0 err)"
 told 120 'mkdir /src /work && mount -t virtiofs source /src && mount -t virtiofs work /work'
 

@@ -235,7 +235,7 @@ small_guest() {
 		set -- -n "vhost-user,socket=$HOME/passt.sock"
 	fi
 	shell 90 --name net -c 2 -m 320 -p "$QUIET lkvm.modules=virtio" \
-		-n user,guest_mac=02:00:00:00:00:08,publish=127.0.0.1:8080:80 \
+		-n user,guest_mac=02:00:00:00:00:08 --publish 127.0.0.1:8080:80 \
 		-n tap,tapif=tap0,vhost=off -n tap,tapif=tap1,vhost=on "$@"
 	told 10 'echo pfifo_fast >/proc/sys/net/core/default_qdisc; for n in 1 2; do \
 echo 1 >/proc/sys/net/ipv6/conf/eth$n/disable_ipv6; done; cat /sys/class/net/eth0/address'

@@ -151,19 +151,27 @@ static void kicked(struct fake_vu *f, struct fake_vu_ring *r)
 
 	need(read(r->kick, &count, sizeof(count)) == (ssize_t)sizeof(count));
 	r->started = true;
-	if (r->enabled && serve_ring(f, r))
+	/* Where requests come back late, so does the word that they did. */
+	if (r->enabled && serve_ring(f, r) && !f->slow_used)
 		bell(r->call);
+}
+
+static void wait_ms(unsigned int ms)
+{
+	const struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	if (ms)
+		nanosleep(&wait, NULL);
 }
 
 /* Requests taken when the ring was stopped are given back a little later. */
 static void give_back_late(struct fake_vu *f, struct fake_vu_ring *r)
 {
-	const struct timespec wait = {.tv_nsec = (long)f->slow_used * 1000000};
 	uint8_t *used = at(f, r->used, 4, false);
 
 	if (!f->slow_used || !used)
 		return;
-	nanosleep(&wait, NULL);
+	wait_ms(f->slow_used);
 	__atomic_store_n((uint16_t *)(void *)(used + 2), htole16(r->last), __ATOMIC_RELEASE);
 	bell(r->call);
 }
@@ -495,6 +503,10 @@ static void carry_out(struct fake_vu *f, const struct message *q, int *fds, unsi
 		r = &f->rings[w[0] % FAKE_VU_RINGS];
 		r->enabled = false;
 		r->started = false;
+		if (f->drop_call && r->call > 0) {
+			close(r->call);
+			r->call = -1;
+		}
 		break;
 	case VU_SET_BACKEND_REQ_FD:
 		need(nr == 1);
@@ -508,6 +520,10 @@ static void carry_out(struct fake_vu *f, const struct message *q, int *fds, unsi
 		need(q->size == 12 + w[1] && w[0] + w[1] <= f->config_len);
 		memcpy(f->config + w[0] % 128, q->payload + 12, w[1] % 128);
 		memcpy(f->written, q->payload, sizeof(f->written));
+		break;
+	case VU_SEND_RARP:
+		need(q->size == 8);
+		memcpy(f->announced, q->payload, sizeof(f->announced));
 		break;
 	case VU_RESET_DEVICE:
 		f->resets++;
@@ -533,8 +549,11 @@ static void answer(struct fake_vu *f, const struct message *q, int *fds, unsigne
 		/* An acknowledgement is a zero; a refusal is not. */
 		if (!own)
 			m.size = 8;
+		wait_ms(f->slow_ms);
 		send_answer(f, &m, way);
 	}
+	if (q->request == VU_GET_CONFIG && f->restless)
+		ask(f, 2, 1, NULL, 0, 0);
 	if (q->request == VU_SET_DEVICE_STATE_FD && nr)
 		move_state(f, q, fds[0]);
 	if (q->request == VU_GET_VRING_BASE)

@@ -39,6 +39,7 @@ enum {
 	VU_SET_PROTOCOL_FEATURES = 16,
 	VU_GET_QUEUE_NUM = 17,
 	VU_SET_VRING_ENABLE = 18,
+	VU_SEND_RARP = 19,
 	VU_SET_BACKEND_REQ_FD = 21,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
@@ -94,6 +95,9 @@ struct fake_vu {
 	unsigned int bad_times; /* so often; 0: from then on always */
 	bool ask_first;		/* asks on its channel before it answers GET_CONFIG */
 	unsigned int slow_used; /* ms between stopping and giving back the last requests */
+	unsigned int slow_ms;	/* before each answer */
+	bool restless;		/* says after each GET_CONFIG that it changed again */
+	bool drop_call;		/* lets go of "call" when it stops a ring */
 
 	/* What happened. */
 	unsigned int seen[FAKE_VU_REQUESTS];
@@ -107,6 +111,7 @@ struct fake_vu {
 	char got_state[4096];
 	size_t got_state_len;
 	uint8_t written[256]; /* by SET_CONFIG */
+	uint8_t announced[8]; /* by SEND_RARP */
 	unsigned int resets, faults;
 	bool hung_up; /* the front end closed the connection */
 

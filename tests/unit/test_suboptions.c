@@ -20,12 +20,12 @@ struct target {
 static const char *const modes[] = {"tap", "user", NULL};
 
 static const struct suboption rows[] = {
-	{"ro", SUBOPTION_FLAG, offsetof(struct target, ro), 0, NULL},
-	{"serial", SUBOPTION_STRING, offsetof(struct target, serial), 0, NULL},
-	{"queues", SUBOPTION_UINT, offsetof(struct target, queues), 16, NULL},
-	{"size", SUBOPTION_SIZE, offsetof(struct target, size), 0, NULL},
-	{"mode", SUBOPTION_WORD, offsetof(struct target, mode), 0, modes},
-	{NULL, SUBOPTION_FLAG, 0, 0, NULL},
+	{"ro", SUBOPTION_FLAG, offsetof(struct target, ro), 0, .words = NULL},
+	{"serial", SUBOPTION_STRING, offsetof(struct target, serial), 0, .words = NULL},
+	{"queues", SUBOPTION_UINT, offsetof(struct target, queues), 16, .words = NULL},
+	{"size", SUBOPTION_SIZE, offsetof(struct target, size), 0, .words = NULL},
+	{"mode", SUBOPTION_WORD, offsetof(struct target, mode), 0, .words = modes},
+	{.name = NULL},
 };
 
 /* The path and all words of a good text. */

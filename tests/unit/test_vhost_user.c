@@ -219,6 +219,31 @@ START_TEST(no_protocol_features)
 }
 END_TEST
 
+/* What needs another feature is not offered without it, whatever the back end says. */
+START_TEST(trim)
+{
+	static const struct {
+		const char *type;
+		uint64_t has, want;
+	} cases[] = {
+		{"blk", VIRTIO_BIT(11), 0},
+		{"blk", VIRTIO_BIT(11) | VIRTIO_BIT(9), VIRTIO_BIT(11) | VIRTIO_BIT(9)},
+		{"net", VIRTIO_BIT(7) | VIRTIO_BIT(15), VIRTIO_BIT(15)},
+		{"net", VIRTIO_BIT(1) | VIRTIO_BIT(7), VIRTIO_BIT(1) | VIRTIO_BIT(7)},
+	};
+	struct vu_rig rig;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		vu_rig_init(&rig);
+		rig.fake.features = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VU_F_PROTOCOL | cases[i].has;
+		ck_assert(vu_rig_device(&rig, vhost_user_type_find(cases[i].type)));
+		ck_assert_uint_eq(drv_features(&rig.drv) & (VIRTIO_BIT(24) - 1), cases[i].want);
+		vu_rig_stop(&rig);
+	}
+}
+END_TEST
+
 /* A queue that the driver does not use is not the back end's to touch. */
 START_TEST(one_queue_of_two)
 {
@@ -333,8 +358,11 @@ START_TEST(call_at_the_last_moment)
 }
 END_TEST
 
-/* Requests that are given back a moment after the ring was stopped. */
-START_TEST(settles)
+/*
+ * Requests that are given back a moment after the ring was stopped: the driver is told, also by
+ * a back end that lets go of "call" when the ring stops, as libvhost-user does.
+ */
+static void give_back_late(bool drop_call)
 {
 	struct vu_rig rig;
 	unsigned int i;
@@ -342,6 +370,7 @@ START_TEST(settles)
 
 	vu_rig_init(&rig);
 	rig.fake.slow_used = 100;
+	rig.fake.drop_call = drop_call;
 	ck_assert(vu_rig_device(&rig, blk()));
 	ck_assert(vu_rig_go(&rig));
 	vu_rig_ask(&rig, 0, 2, 2);
@@ -352,9 +381,22 @@ START_TEST(settles)
 		usleep(1000);
 	}
 	ck_assert_uint_eq(drv_used_idx(&rig.rings[0]), 0);
+	ck_assert(!rig.drv.level);
 	machine_device(&rig)->ops->quiesce(machine_device(&rig));
 	ck_assert_uint_eq(drv_used_idx(&rig.rings[0]), 1);
+	ck_assert(rig.drv.level);
 	vu_rig_stop(&rig);
+}
+
+START_TEST(settles)
+{
+	give_back_late(false);
+}
+END_TEST
+
+START_TEST(settles_without_call)
+{
+	give_back_late(true);
 }
 END_TEST
 
@@ -393,8 +435,14 @@ START_TEST(asks_before_it_answers)
 	fake_vu_ask(&rig.fake, 2, 1, NULL, 0, 0);
 	vu_rig_turn(&rig, 50);
 	ck_assert_uint_eq(drv_rd(&rig.drv, R_CONFIG), 0x5500);
+	/* Once at the start, once for each of the two words, of which the second has to wait. */
+	fake_vu_lock(&rig.fake);
+	ck_assert_uint_eq(rig.fake.seen[VU_GET_CONFIG], 2);
+	rig.fake.config[1] = 0x66;
+	fake_vu_unlock(&rig.fake);
+	loop_run_once(rig.loop, 3000);
+	ck_assert_uint_eq(drv_rd(&rig.drv, R_CONFIG), 0x6600);
 	vu_rig_stop(&rig);
-	/* Once at the start, once for each of the two words. */
 	ck_assert_uint_eq(rig.fake.seen[VU_GET_CONFIG], 3);
 }
 END_TEST
@@ -652,6 +700,127 @@ START_TEST(load_into_another_back_end)
 }
 END_TEST
 
+/* --- the link of a network device ----------------------------------------------------------- */
+
+/* Address, status (up), pairs, MTU. */
+static const uint8_t card[12] = {2, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0xdc, 5};
+
+static void start_card(struct vu_rig *rig, bool rarp)
+{
+	vu_rig_init(rig);
+	rig->config = card;
+	rig->config_len = sizeof(card);
+	if (rarp)
+		rig->fake.protocol |= 1 << 2;
+	ck_assert_msg(vu_rig_device(rig, vhost_user_type_find("net")), "%s", rig->err.msg);
+}
+
+static const char *command(struct vu_rig *rig, const char *words)
+{
+	struct virtio_device *vdev = vhost_user_device(rig->dev);
+	static char reply[100];
+
+	reply[0] = '\0';
+	if (vdev->ops->command(vdev, words, reply, sizeof(reply), &rig->err))
+		return rig->err.msg;
+	return reply;
+}
+
+static bool enabled(struct vu_rig *rig)
+{
+	bool on;
+
+	fake_vu_lock(&rig->fake);
+	on = rig->fake.rings[0].enabled;
+	fake_vu_unlock(&rig->fake);
+	return on;
+}
+
+static unsigned int link_status(struct vu_rig *rig)
+{
+	return drv_rd(&rig->drv, R_CONFIG + 4) >> 16;
+}
+
+START_TEST(link_up_and_down)
+{
+	struct vu_rig rig;
+
+	start_card(&rig, true);
+	ck_assert(vu_rig_go(&rig));
+	vu_rig_ask(&rig, 0, 1, 1);
+	ck_assert(vu_rig_served(&rig, 0, 1, 1));
+	ck_assert_str_eq(command(&rig, "link"), "up");
+	ck_assert_str_eq(command(&rig, "link up"), "up");
+	ck_assert_uint_eq(drv_ack(&rig.drv), 0);
+	ck_assert_str_eq(command(&rig, "link down"), "down");
+	ck_assert_uint_eq(drv_ack(&rig.drv) & 2, 2);
+	ck_assert_uint_eq(link_status(&rig), 0);
+	ck_assert(!enabled(&rig));
+	/* Nothing goes through, and nothing is lost. */
+	vu_rig_ask(&rig, 0, 2, 2);
+	vu_rig_turn(&rig, 20);
+	ck_assert_uint_eq(drv_used_idx(&rig.rings[0]), 1);
+	ck_assert_str_eq(command(&rig, "link up"), "up");
+	ck_assert_uint_eq(link_status(&rig), 1);
+	ck_assert(enabled(&rig));
+	ck_assert(vu_rig_served(&rig, 0, 2, 2));
+	/* It stays out over a reset: it is not the driver's. */
+	ck_assert_str_eq(command(&rig, "link down"), "down");
+	ck_assert(vu_rig_go(&rig));
+	ck_assert(!enabled(&rig));
+	ck_assert_str_eq(command(&rig, "link up"), "up");
+	ck_assert(enabled(&rig));
+	ck_assert_ptr_nonnull(strstr(command(&rig, "unplug"), "link up"));
+	fake_vu_lock(&rig.fake);
+	ck_assert_uint_eq(rig.fake.seen[VU_SEND_RARP], 0);
+	fake_vu_unlock(&rig.fake);
+	vu_rig_stop(&rig);
+	/* Where the status is not lkvm's, that is said. */
+	vu_rig_init(&rig);
+	ck_assert(vu_rig_device(&rig, vhost_user_type_find("net")));
+	ck_assert_ptr_nonnull(strstr(command(&rig, "link down"), "-n vhost-user"));
+	vu_rig_stop(&rig);
+}
+END_TEST
+
+/* A cable that is out stays out; when it is in, the guest is announced where it is now. */
+START_TEST(link_save_load)
+{
+	struct vu_rig a, b;
+	struct xfer x, y;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		start_card(&a, false);
+		ck_assert(vu_rig_go(&a));
+		ck_assert_str_eq(command(&a, "link down"), "down");
+		machine_device(&a)->ops->quiesce(machine_device(&a));
+		save(&a, &x);
+		ck_assert_int_eq(xfer_done(&x, NULL), 0);
+		start_card(&b, i);
+		ck_assert_msg(!load(&b, x.buf, x.len), "%s", b.err.msg);
+		copy_memory(&b, &a);
+		save(&b, &y);
+		ck_assert_uint_eq(x.len, y.len);
+		ck_assert_mem_eq(x.buf, y.buf, x.len);
+		machine_device(&b)->ops->resume(machine_device(&b));
+		ck_assert_str_eq(command(&b, "link"), "down");
+		ck_assert(!enabled(&b));
+		ck_assert_str_eq(command(&b, "link up"), "up");
+		ck_assert(enabled(&b));
+		fake_vu_lock(&b.fake);
+		ck_assert_uint_eq(b.fake.seen[VU_SEND_RARP], i);
+		if (i)
+			ck_assert_mem_eq(b.fake.announced, card, 6);
+		fake_vu_unlock(&b.fake);
+		xfer_free(&x);
+		xfer_free(&y);
+		vu_rig_stop(&b);
+		vu_rig_stop(&a);
+	}
+}
+END_TEST
+
 /* A back end that has a state and can't give it: the device says so by name. */
 START_TEST(obstacle)
 {
@@ -795,12 +964,14 @@ int main(void)
 	tcase_add_test(t, only_shown);
 	tcase_add_test(t, serves);
 	tcase_add_test(t, no_protocol_features);
+	tcase_add_test(t, trim);
 	tcase_add_test(t, one_queue_of_two);
 	tcase_add_test(t, reset_and_again);
 	tcase_add_test(t, quiesce_and_resume);
 	tcase_add_test(t, stop_one_queue);
 	tcase_add_test(t, call_at_the_last_moment);
 	tcase_add_test(t, settles);
+	tcase_add_test(t, settles_without_call);
 	tcase_add_test(t, config_changes);
 	tcase_add_test(t, asks_before_it_answers);
 	tcase_add_test(t, config_writes);
@@ -810,6 +981,8 @@ int main(void)
 	tcase_add_test(t, save_load_save);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, load_into_another_back_end);
+	tcase_add_test(t, link_up_and_down);
+	tcase_add_test(t, link_save_load);
 	tcase_add_test(t, obstacle);
 	tcase_add_test(t, option);
 	tcase_add_test(t, bad_options);

@@ -13,10 +13,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* One exchange may take this long; a whole life not much more than a few of it. */
@@ -440,6 +442,68 @@ START_TEST(blocking_descriptors)
 }
 END_TEST
 
+struct filler {
+	struct vu_rig rig;
+	atomic_uint rung;
+	atomic_bool over;
+};
+
+/* It makes "kick" block and fills it, again and again; it lets no one go who waits there. */
+static void *fill(void *opaque)
+{
+	static const uint64_t full = UINT64_MAX - 1;
+	struct filler *filler = opaque;
+	int fd = filler->rig.fake.rings[0].kick;
+	uint64_t count;
+
+	while (!atomic_load(&filler->over)) {
+		struct iovec iov = {&count, sizeof(count)};
+		unsigned int rung = atomic_load(&filler->rung);
+
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		fcntl(fd, F_SETFL, 0);
+		(void)!write(fd, &full, sizeof(full));
+		while (atomic_load(&filler->rung) - rung < 2 && !atomic_load(&filler->over))
+			sched_yield();
+	}
+	return NULL;
+}
+
+/* Whatever it does with "kick", whoever notifies is not kept waiting. */
+START_TEST(kick_is_filled)
+{
+	struct filler filler = {.over = false};
+	uint64_t start = now_ns(), count;
+	unsigned int i;
+	pthread_t thread;
+	int fd;
+
+	vu_rig_start(&filler.rig);
+	fake_vu_lock(&filler.rig.fake);
+	fd = filler.rig.fake.rings[0].kick;
+	ck_assert_int_eq(pthread_create(&thread, NULL, fill, &filler), 0);
+	for (i = 0; now_ns() - start < 2 * NSEC_PER_SEC; i++) {
+		drv_wr(&filler.rig.drv, R_NOTIFY, 0);
+		atomic_fetch_add(&filler.rung, 1);
+	}
+	ck_assert_uint_ge(i, 1000);
+	atomic_store(&filler.over, true);
+	/* It may wait itself. */
+	for (i = 0; i < 10; i++) {
+		struct iovec iov = {&count, sizeof(count)};
+
+		(void)!preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+		usleep(10000);
+	}
+	pthread_join(thread, NULL);
+	/* Its other thread may be about to fetch one. */
+	count = 1;
+	ck_assert_int_eq(write(fd, &count, sizeof(count)), sizeof(count));
+	fake_vu_unlock(&filler.rig.fake);
+	vu_rig_drop(&filler.rig);
+}
+END_TEST
+
 /* "call" without end: one turn of the loop each, and the driver is asked to come once. */
 START_TEST(call_storm)
 {
@@ -497,6 +561,86 @@ START_TEST(config_storm)
 	pthread_join(thread, NULL);
 	vu_rig_turn(&storm.rig, 5);
 	vu_rig_stop(&storm.rig);
+}
+END_TEST
+
+/*
+ * Slow, and its configuration changes with each answer: the loop is there for others most of the
+ * time, and in the end it is given up.
+ */
+START_TEST(slow_and_restless)
+{
+	struct vu_rig rig;
+	uint64_t start, begin, asleep = 0, took;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 1000;
+	ck_assert(vu_rig_device(&rig, blk()));
+	ck_assert(vu_rig_go(&rig));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 500;
+	rig.fake.restless = true;
+	fake_vu_unlock(&rig.fake);
+	start = now_ns();
+	fake_vu_ask(&rig.fake, 2, 1, NULL, 0, 0);
+	while (!needs_reset(&rig) && now_ns() - start < 30 * NSEC_PER_SEC) {
+		/* A descriptor that is ready now waits as long as a turn without sleep. */
+		begin = now_ns();
+		loop_run_once(rig.loop, 0);
+		took = now_ns() - begin;
+		ck_assert_uint_lt(took, 1300 * NSEC_PER_MSEC);
+		asleep += took;
+		usleep(1000);
+	}
+	ck_assert(needs_reset(&rig));
+	ck_assert_uint_ge(now_ns() - start, 2 * NSEC_PER_SEC);
+	ck_assert_uint_lt(asleep, (now_ns() - start) * 3 / 4);
+	vu_rig_drop(&rig);
+}
+END_TEST
+
+/* Each answer comes in time, if late; all of them together are no longer waited for than one. */
+START_TEST(slow_in_everything)
+{
+	struct vu_rig rig;
+	uint64_t start;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 600;
+	ck_assert(vu_rig_device(&rig, blk()));
+	ck_assert(vu_rig_go(&rig));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 300;
+	fake_vu_unlock(&rig.fake);
+	start = now_ns();
+	drv_wr(&rig.drv, R_STATUS, 0);
+	vu_rig_go(&rig);
+	ck_assert_uint_lt(now_ns() - start, 1500 * NSEC_PER_MSEC);
+	vu_rig_turn(&rig, 10);
+	vu_rig_drop(&rig);
+}
+END_TEST
+
+/* Slow once is no crime, nor is being asked much. */
+START_TEST(slow_once)
+{
+	struct vu_rig rig;
+	unsigned int i;
+
+	vu_rig_init(&rig);
+	rig.timeout_ms = 2000;
+	ck_assert(vu_rig_device(&rig, blk()));
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 300;
+	fake_vu_unlock(&rig.fake);
+	virtio_mmio_ops.write(rig.mmio, R_CONFIG + 32, 1, 1);
+	fake_vu_lock(&rig.fake);
+	rig.fake.slow_ms = 0;
+	fake_vu_unlock(&rig.fake);
+	for (i = 0; i < 100; i++)
+		ck_assert(vu_rig_go(&rig));
+	ck_assert(!needs_reset(&rig));
+	vu_rig_stop(&rig);
 }
 END_TEST
 
@@ -626,7 +770,7 @@ int main(void)
 	Suite *s = suite_create("vhost-user-hostile");
 	TCase *t = tcase_create("hostile");
 
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 180);
 	tcase_add_test(t, every_request_every_way);
 	tcase_add_test(t, every_second_request_every_way);
 	tcase_add_test(t, refusals);
@@ -638,8 +782,12 @@ int main(void)
 	tcase_add_test(t, channel_breaks);
 	tcase_add_test(t, channel_flood);
 	tcase_add_test(t, blocking_descriptors);
+	tcase_add_test(t, kick_is_filled);
 	tcase_add_test(t, call_storm);
 	tcase_add_test(t, config_storm);
+	tcase_add_test(t, slow_and_restless);
+	tcase_add_test(t, slow_in_everything);
+	tcase_add_test(t, slow_once);
 	tcase_add_test(t, wrong_base);
 	tcase_add_test(t, state_without_end);
 	tcase_add_test(t, threads);

@@ -8,6 +8,7 @@
 #include "lkvm/virtio/balloon.h"
 #include "lkvm/virtio/blk.h"
 #include "lkvm/virtio/fs.h"
+#include "lkvm/virtio/net.h"
 #include "lkvm/virtio/p9.h"
 #include "lkvm/virtio/vhost_user.h"
 #include "lkvm/virtio/vsock.h"
@@ -30,6 +31,38 @@ START_TEST(names)
 		virtio_asked_name(asked, i, name);
 		ck_assert_str_eq(name, want[i]);
 	}
+}
+END_TEST
+
+/* --publish goes to the first network device that is in user mode. */
+START_TEST(publish)
+{
+	static const char *const ports[] = {"8080:80", "[::1]:53:53/udp"};
+	struct virtio_request asked[] = {{&virtio_blk_kind, "a"},
+					 {&virtio_net_kind, "tap,tapif=t"},
+					 {&virtio_net_kind, "none"},
+					 {&virtio_net_kind, "mtu=1400"},
+					 {&virtio_net_kind, "user"}};
+	struct virtio_request all = {&virtio_net_kind, ""};
+	struct error err;
+	char *text;
+
+	ck_assert_int_eq(virtio_asked_publish(asked, 5, ports, 2, &text, &err), 0);
+	ck_assert_str_eq(asked[3].text, "mtu=1400,publish=8080:80,publish=[::1]:53:53/udp");
+	ck_assert_str_eq(asked[4].text, "user");
+	free(text);
+	ck_assert_int_eq(virtio_asked_publish(&all, 1, ports, 1, &text, &err), 0);
+	ck_assert_str_eq(all.text, "publish=8080:80");
+	free(text);
+	/* None, or a text that is wrong in itself: building it says so. */
+	ck_assert_int_eq(virtio_asked_publish(asked, 3, ports, 1, &text, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.msg, "--publish 8080:80: "));
+	ck_assert_ptr_nonnull(strstr(err.msg, "-n user"));
+	ck_assert_ptr_null(text);
+	asked[2].text = "uesr";
+	ck_assert_int_eq(virtio_asked_publish(asked, 3, ports, 1, &text, &err), 0);
+	ck_assert_str_eq(asked[2].text, "uesr,publish=8080:80");
+	free(text);
 }
 END_TEST
 
@@ -158,6 +191,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	tcase_add_test(t, names);
+	tcase_add_test(t, publish);
 	tcase_add_test(t, claims);
 	tcase_add_test(t, shares);
 	tcase_add_test(t, long_tags);

@@ -493,7 +493,7 @@ START_TEST(socket_files)
 	ck_assert_int_eq(access(path("sock"), F_OK), 0);
 	/* A file is never replaced. */
 	start(&rig);
-	ck_refused(&rig, words("a,socket=", "sock"), "in use");
+	ck_refused(&rig, words("a,socket=", "sock"), "no socket");
 	ck_assert_int_eq(unlink(path("sock")), 0);
 	loop_destroy(rig.loop);
 	memory_destroy(&rig.mem);

@@ -247,7 +247,19 @@ START_TEST(cages)
 	ck_assert(said("--sandbox namespace: virtiofsd ended with status 1: Error entering"));
 	if (!geteuid())
 		ck_assert(said("--sandbox chroot: "));
+	/* A weaker one is not taken silently. */
+	ck_assert(said("Warning: share0: virtiofsd has no sandbox of its own, because virtiofsd "
+		       "ended with status 1: Error entering"));
 	ck_assert(said("served by virtiofsd (--sandbox none)"));
+}
+END_TEST
+
+/* Whatever the level: the guest has to know by which kind to mount. */
+START_TEST(which_kind)
+{
+	atomic_store(&rig.log.level, LOG_LEVEL_WARNING);
+	ck_assert_msg(!build_fs("good", "home", false), "%s", rig.err.msg);
+	ck_assert(said("is served by virtiofsd (--sandbox namespace): mount -t virtiofs home DIR"));
 }
 END_TEST
 
@@ -345,7 +357,7 @@ START_TEST(share_prefers_virtiofsd)
 	ck_assert(virtio_share_kind.shares_memory(dir));
 	snprintf(text, sizeof(text), "%s:x", dir);
 	ck_assert_msg(!build_share(text), "%s", rig.err.msg);
-	ck_assert(said("Info: share0: "));
+	ck_assert(said("share0: "));
 	tag_is("x");
 }
 END_TEST
@@ -430,6 +442,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, longest_tag);
 	tcase_add_test(t, read_only);
 	tcase_add_test(t, cages);
+	tcase_add_test(t, which_kind);
 	tcase_add_test(t, no_cage);
 	tcase_add_test(t, ends_while_running);
 	tcase_add_test(t, dry_run);

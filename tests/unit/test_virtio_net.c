@@ -112,6 +112,19 @@ END_TEST
 
 /* --- sending ------------------------------------------------------------------------------ */
 
+/* A feature without what it needs is not offered. */
+START_TEST(trim)
+{
+	static const uint64_t tso = BIT(CSUM) | BIT(HOST_TSO4) | BIT(HOST_ECN) | BIT(RSC_EXT);
+
+	ck_assert_uint_eq(virtio_net_trim(tso), tso);
+	ck_assert_uint_eq(virtio_net_trim(tso & ~BIT(CSUM)), 0);
+	ck_assert_uint_eq(virtio_net_trim(tso & ~BIT(HOST_TSO4)), BIT(CSUM));
+	ck_assert_uint_eq(virtio_net_trim(BIT(GUEST_ECN) | BIT(GUEST_TSO6) | BIT(MAC)), BIT(MAC));
+	ck_assert_uint_eq(virtio_net_trim(BIT(MQ) | BIT(MTU)), BIT(MTU));
+}
+END_TEST
+
 START_TEST(send)
 {
 	struct net_rig rig;
@@ -1076,6 +1089,40 @@ START_TEST(save_and_load)
 }
 END_TEST
 
+/* A cable that was out is out on the other side too, when the VM goes on or the driver comes. */
+START_TEST(load_link_down)
+{
+	struct net_rig a, b;
+	struct xfer x;
+	struct error err;
+	bool running;
+
+	for (running = false;; running = true) {
+		net_rig_create(&a, &net_rig_config, 1, false);
+		if (running)
+			net_rig_go(&a, 0);
+		virtio_net_set_link(a.net, false);
+		save(&a, &x);
+		net_rig_create(&b, &net_rig_config, 1, false);
+		b.fake.link = true;
+		ck_assert_msg(load(&b, x.buf, x.len, &err) == 0, "%s", err.msg);
+		virtio_device_resume(virtio_net_device(b.net));
+		if (!running)
+			net_rig_go(&b, BIT(STATUS));
+		ck_assert(!b.fake.link);
+		ck_assert_uint_eq(status_of(&b), 0);
+		virtio_net_set_link(b.net, true);
+		ck_assert(b.fake.link);
+		ck_assert_uint_eq(b.fake.links, 2);
+		xfer_free(&x);
+		net_rig_stop(&a);
+		net_rig_stop(&b);
+		if (running)
+			break;
+	}
+}
+END_TEST
+
 START_TEST(load_garbage)
 {
 	struct virtio_net_config fixed = net_rig_config;
@@ -1118,8 +1165,15 @@ START_TEST(load_garbage)
 	net_rig_create(&b, &net_rig_config, 2, false);
 	ck_assert_int_eq(load(&b, x.buf, x.len, &err), -1);
 	net_rig_stop(&b);
+	/* … which the driver of the saved one had changed: here it could not have. */
 	fixed.fixed = true;
 	net_rig_create(&b, &fixed, 2, true);
+	ck_assert_int_eq(load(&b, x.buf, x.len, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.msg, "guest_mac"));
+	xfer_free(&x);
+	virtio_device_resume(virtio_net_device(a.net));
+	ck_assert_int_eq(net_rig_command(&a, 1, 1, fixed.mac, NET_MAC), 0);
+	save(&a, &x);
 	ck_assert_int_eq(load(&b, x.buf, x.len, &err), 0);
 	net_rig_stop(&b);
 	fixed.mac[5] = 9;
@@ -1269,6 +1323,7 @@ int main(void)
 	tcase_add_test(t, configuration);
 	tcase_add_test(t, bad_configuration);
 	tcase_add_test(t, dependent_features);
+	tcase_add_test(t, trim);
 	tcase_add_test(t, send);
 	tcase_add_test(t, send_framing);
 	tcase_add_test(t, send_lengths);
@@ -1295,6 +1350,7 @@ int main(void)
 	tcase_add_test(t, carrier);
 	tcase_add_test(t, link_command);
 	tcase_add_test(t, save_and_load);
+	tcase_add_test(t, load_link_down);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, random_traffic);
 	tcase_add_test(t, two_threads);

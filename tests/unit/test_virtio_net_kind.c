@@ -290,6 +290,10 @@ START_TEST(descriptors)
 	snprintf(text, sizeof(text), "fd,fd=%d,queues=2", pair[0]);
 	ck_assert_int_eq(build_fd(text), -1);
 	ck_assert_ptr_nonnull(strstr(err.msg, "queues=2"));
+	/* It would be closed twice, the second time as another's. */
+	snprintf(text, sizeof(text), "fd,fd=%d:%d", pair[0], pair[0]);
+	ck_assert_int_eq(build_fd(text), -1);
+	ck_assert_ptr_nonnull(strstr(err.msg, "stands there twice"));
 	/* vhost needs a tap device. */
 	snprintf(text, sizeof(text), "fd,fd=%d,vhost=on", pair[0]);
 	ck_assert_int_eq(build_fd(text), -1);

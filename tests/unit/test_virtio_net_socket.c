@@ -628,7 +628,11 @@ START_TEST(passt_bad_publish)
 		ck_assert_msg(net_user_open(&config, loop, NULL, &backend, &err) == -1, "%s",
 			      bad[i]);
 		ck_assert_ptr_nonnull(strstr(err.msg, "publish="));
+		ck_assert_int_eq(virtio_net_check_publish(bad[i], &err), -1);
+		ck_assert_ptr_nonnull(strstr(err.msg, "HOSTPORT:GUESTPORT"));
 	}
+	ck_assert_int_eq(virtio_net_check_publish("[::1]:5353:53/udp", NULL), 0);
+	ck_assert_int_eq(virtio_net_check_publish("80:80/tcp", NULL), 0);
 	loop_destroy(loop);
 }
 END_TEST

@@ -841,11 +841,13 @@ static void refused(struct rig *rig, const char *text, const char *word)
 START_TEST(option)
 {
 	struct virtio_device *vdev;
-	char text[100];
+	char text[100], line[500] = "";
 	struct error err;
 	struct rig rig;
+	int log_fd[2];
 
 	world_init(&rig);
+	ck_assert_int_eq(pipe2(log_fd, O_CLOEXEC | O_NONBLOCK), 0);
 	rig.world.dry_run = true;
 	refused(&rig, "", "CID");
 	refused(&rig, "2", "from 3");
@@ -863,7 +865,15 @@ START_TEST(option)
 	ck_assert_int_eq(virtio_vsock_kind.build(&rig.world, "3,vhost=off", &vdev, &err), 0);
 	ck_assert_str_eq(vdev->name, "vsock0");
 	vdev->ops->destroy(vdev);
+	log_init(&rig.log, log_fd[1], LOG_LEVEL_WARNING);
 	ck_assert_int_eq(virtio_vsock_kind.build(&rig.world, "4294967294", &vdev, &err), 0);
+	/* At the level that is usual: it is not what other programs may count on. */
+	(void)!read(log_fd[0], line, sizeof(line) - 1);
+	if (access(VHOST_VSOCK_PATH, R_OK | W_OK))
+		ck_assert_ptr_nonnull(strstr(line, "Warning: vsock0: by unix sockets, because "));
+	log_init(&rig.log, 2, LOG_LEVEL_FATAL);
+	close(log_fd[0]);
+	close(log_fd[1]);
 	vdev->ops->destroy(vdev);
 	snprintf(text, sizeof(text), "3,uds=%s", rig.path);
 	ck_assert_int_eq(virtio_vsock_kind.build(&rig.world, text, &vdev, &err), 0);

@@ -56,7 +56,10 @@ static const struct virtio_mmio_env mmio_env = {
 
 bool vu_rig_device(struct vu_rig *rig, const struct vhost_user_type *type)
 {
-	struct vhost_user_setup setup = {.type = type, .timeout_ms = rig->timeout_ms};
+	struct vhost_user_setup setup = {.type = type,
+					 .timeout_ms = rig->timeout_ms,
+					 .config = rig->config,
+					 .config_len = rig->config_len};
 
 	setup.fd = fake_vu_start(&rig->fake);
 	rig->dev = vhost_user_device_create(&rig->world, &setup, &rig->err);

@@ -28,6 +28,8 @@ struct vu_rig {
 	struct drv_ring rings[RIG_QUEUES];
 	struct error err;
 	unsigned int timeout_ms;
+	const void *config; /* lkvm's own part of the configuration space */
+	uint32_t config_len;
 	unsigned int descriptors; /* open ones, before */
 };
 

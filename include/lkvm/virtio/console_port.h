@@ -7,6 +7,7 @@
 #define LKVM_VIRTIO_CONSOLE_PORT_H
 
 #include "lkvm/loop.h"
+#include "lkvm/suboptions.h"
 #include "lkvm/virtio/console.h"
 
 struct console_port;
@@ -44,5 +45,8 @@ int console_port_attach(struct console_port *port, struct virtio_console *con, u
  * console_port_close() - one that was not attached, or by its device's end
  */
 void console_port_close(struct console_port *port);
+
+/* The words of --console-port. */
+extern const struct suboption console_port_words[];
 
 #endif /* LKVM_VIRTIO_CONSOLE_PORT_H */

@@ -13,6 +13,7 @@
 
 #include "lkvm/config.h"
 #include "lkvm/loop.h"
+#include "lkvm/suboptions.h"
 #include "lkvm/virtio/device.h"
 
 /* With its end: a device's name; what a device claims. */
@@ -75,13 +76,17 @@ struct virtio_shared {
  * @option: long option, without dashes; @letter: short one, or 0
  * @arg: what its value is called in help; NULL: the option is a flag
  * @help: one sentence for help
+ * @words: the words of its value, with their meaning for help: the rows that @build parses by.
+ *         NULL: there are none
  * @prefix: devices are called @prefix with a number behind it
  * @single: a VM has at most one
  * @shares_memory: will a device for @text give guest memory to another process? Asked
  *                 before RAM is mapped (memory_share()); NULL: never
  * @claim: what a device @name for @text takes that a VM has but once, in words for people:
- *         "MAC address 52:54:00:00:00:01". False where that is nothing, or the text is faulty,
- *         which @build says better; NULL: never anything
+ *         "network device with the address 52:54:00:00:00:01". False where that is nothing, or
+ *         the text is faulty, which @build says better; NULL: never anything
+ * @publishes: does a device for @text forward ports of the host, that is, take words
+ *             "publish="? True where the text is faulty, which @build says better; NULL: never
  * @share: the directory that a device @name for @text shares with the guest. False where the
  *         text is faulty; NULL: the kind shares none. A VM has each tag but once, by whatever
  *         kind: a claim of its own is not needed.
@@ -95,10 +100,12 @@ struct virtio_kind {
 	char letter;
 	const char *arg;
 	const char *help;
+	const struct suboption *words;
 	const char *prefix;
 	bool single;
 	bool (*shares_memory)(const char *text);
 	bool (*claim)(const char *name, const char *text, char what[VIRTIO_CLAIM_MAX]);
+	bool (*publishes)(const char *text);
 	bool (*share)(const char *name, const char *text, struct virtio_shared *shared);
 	int (*build)(const struct virtio_world *world, const char *text,
 		     struct virtio_device **vdev, struct error *err);
@@ -122,5 +129,15 @@ void virtio_asked_name(const struct virtio_request *asked, size_t index,
  * Return: 0, or -1 with @err naming both options.
  */
 int virtio_asked_check(const struct virtio_request *asked, size_t nr, struct error *err);
+
+/**
+ * virtio_asked_publish() - have the first of @asked that can forward the host's @ports
+ * @ports: as "publish=" takes them, @nr_ports of them, one at least
+ * @text: receives memory that its words point into from now; the caller frees it last of all
+ *
+ * Return: 0, or -1 with @err set: there is none, or no memory.
+ */
+int virtio_asked_publish(struct virtio_request *asked, size_t nr, const char *const *ports,
+			 size_t nr_ports, char **text, struct error *err);
 
 #endif /* LKVM_VIRTIO_KIND_H */

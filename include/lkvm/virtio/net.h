@@ -25,6 +25,9 @@
 /* Pairs of queues (receive, transmit) of a device. */
 #define NET_MAX_PAIRS 16
 
+/* Ports of the host that a device may forward. */
+#define VIRTIO_NET_MAX_PUBLISH 32
+
 /* Entries of each queue; a frame to be sent is in at most so many pieces. */
 #define NET_QUEUE_MAX 256
 
@@ -53,6 +56,7 @@
 #define NET_F_GUEST_USO4 54
 #define NET_F_GUEST_USO6 55
 #define NET_F_HOST_USO 56
+#define NET_F_RSC_EXT 61
 
 /* What the guest can take in: the bits of VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET. */
 #define NET_GUEST_OFFLOADS                                                                         \
@@ -171,6 +175,11 @@ int virtio_net_use_vhost(struct virtio_net *net, struct loop *loop, struct error
  */
 void virtio_net_set_link(struct virtio_net *net, bool up);
 
+/**
+ * virtio_net_trim() - @features without those that need others which are not among them
+ */
+uint64_t virtio_net_trim(uint64_t features);
+
 /* --- for back ends, outside, on the loop's thread --------------------------------- */
 
 /**
@@ -186,6 +195,13 @@ void virtio_net_writable(struct virtio_net *net, unsigned int pair);
  * @why: "passt ended with status 1", for the log; with @up false
  */
 void virtio_net_carrier(struct virtio_net *net, bool up, const char *why);
+
+/**
+ * virtio_net_check_publish() - is @text a port to be forwarded, as publish= takes it?
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int virtio_net_check_publish(const char *text, struct error *err);
 
 /* -n/--network */
 extern const struct virtio_kind virtio_net_kind;

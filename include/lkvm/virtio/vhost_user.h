@@ -35,6 +35,7 @@
 
 /* Protocol features. */
 #define VHOST_USER_PROTOCOL_MQ 0
+#define VHOST_USER_PROTOCOL_RARP 2
 #define VHOST_USER_PROTOCOL_REPLY_ACK 3
 #define VHOST_USER_PROTOCOL_BACKEND_REQ 5
 #define VHOST_USER_PROTOCOL_CONFIG 9
@@ -56,7 +57,7 @@ struct vhost_user_inbox {
  * @fd: the socket; stays open, though shut down, when the connection is broken, so
  *      that a loop that watches it sees its end
  * @channel: our end of the socket on which the back end asks, or -1
- * @timeout_ms: for one exchange
+ * @timeout_ms: for one exchange (vhost_user_set_timeout())
  * @features: virtio features that the back end offers
  * @protocol: protocol features in use
  * @broken: it is over; nothing is sent any more
@@ -70,6 +71,7 @@ struct vhost_user {
 	uint64_t features, protocol;
 	bool broken, config_changed;
 	/* private */
+	uint64_t patience_ns, since_ns;
 	struct vhost_user_inbox in, channel_in;
 };
 
@@ -104,6 +106,21 @@ int vhost_user_connect(const char *path, struct error *err);
 void vhost_user_init(struct vhost_user *c, int fd);
 
 /**
+ * vhost_user_set_timeout() - how long one exchange may take
+ *
+ * It is also all the patience there is: what the back end takes is taken off, and comes
+ * back slowly, so that one that is slow each time holds us for a small part of the time.
+ */
+void vhost_user_set_timeout(struct vhost_user *c, unsigned int ms);
+
+/**
+ * vhost_user_patience() - how long it may be waited for now, in ns, from @now on
+ * vhost_user_waited() - it was waited for since @begin
+ */
+uint64_t vhost_user_patience(struct vhost_user *c, uint64_t now);
+void vhost_user_waited(struct vhost_user *c, uint64_t begin);
+
+/**
  * vhost_user_close() - end it
  */
 void vhost_user_close(struct vhost_user *c);
@@ -127,7 +144,7 @@ static inline bool vhost_user_has(const struct vhost_user *c, unsigned int bit)
  * vhost_user_exchange() - send @m, wait for what must come back
  *
  * A request without an answer of its own is acknowledged where the back end can do
- * that. Waits up to timeout_ms, and answers meanwhile what the back end asks on its
+ * that. Waits as long as there is patience, and answers meanwhile what the back end asks on its
  * channel, which may be what it waits for.
  *
  * Return: 0; 1 where the back end refused (the connection is still good); -1 where
@@ -214,6 +231,12 @@ int vhost_user_stop_ring(struct vhost_user *c, unsigned int index, uint16_t *bas
 			 struct error *err);
 
 /**
+ * vhost_user_send_rarp() - announce the guest, whose Ethernet address is @mac (6 bytes), to its
+ * network; needs VHOST_USER_PROTOCOL_RARP
+ */
+int vhost_user_send_rarp(struct vhost_user *c, const uint8_t *mac, struct error *err);
+
+/**
  * vhost_user_reset() - back to the initial state, where the back end offers that
  */
 int vhost_user_reset(struct vhost_user *c, struct error *err);
@@ -243,7 +266,10 @@ int vhost_user_load_state(struct vhost_user *c, const void *state, size_t len, s
  * @features: bits of this type that the back end serves alone: offered where it does
  * @config_size: bytes of configuration space that the back end is asked for
  * @writable_at, @writable_len: which of them the driver may write (@writable_len 0: none)
+ * @link_at: where in the space the status of a link is, which lkvm keeps; the address is at 0.
+ *           0: there is none
  * @stateless: the rings' indexes are all that a back end remembers
+ * @trim: @offered without those that need others which are not offered; NULL: none do
  * @fill: complete the space: @queues counted ones. @config is zero or the back end's. May
  *        be NULL.
  */
@@ -256,7 +282,9 @@ struct vhost_user_type {
 	uint64_t features;
 	uint32_t config_size;
 	uint32_t writable_at, writable_len;
+	uint32_t link_at;
 	bool stateless;
+	uint64_t (*trim)(uint64_t offered);
 	void (*fill)(uint8_t *config, unsigned int queues);
 };
 
