@@ -125,10 +125,15 @@ $(O)/lkvm: $(CMD_OBJ) $(O)/liblkvm.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(CMD_OBJ) $(O)/liblkvm.a $(LIBS)
 
-$(O)/unit/%: $(O)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(O)/liblkvm.a
+# The commands, for tests of what people type.
+$(O)/libcmd.a: $(filter-out $(O)/obj/cmd/main.o,$(CMD_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(O)/libcmd.a $(O)/liblkvm.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(SUPPORT_OBJ) $(O)/liblkvm.a $(LIBS) \
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(SUPPORT_OBJ) $(O)/libcmd.a $(O)/liblkvm.a $(LIBS) \
 		$(shell $(PKG_CONFIG) --libs check)
 
 unit: $(TEST_BIN)

@@ -34,6 +34,11 @@ static int choose(const struct option_table *table, struct remote *r, const stru
 			    "lkvm %s wants the name of a VM, or -a for all (\"lkvm list\" "
 			    "shows them)",
 			    table->command);
+	if (r->all && !max && ops->argc)
+		return fail(err, "-a and %s: all VMs, or one of them", ops->argv[0]);
+	if (!max && ops->argc > r->next)
+		return fail(err, "%s and %s: lkvm %s takes one VM, or -a for all", r->name,
+			    ops->argv[r->next], table->command);
 	if (ops->argc - r->next > max)
 		return fail(err, "lkvm %s takes no operand %s", table->command,
 			    ops->argv[r->next + max]);

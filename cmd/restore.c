@@ -55,16 +55,18 @@ static const struct option_spec fixed_rows[] = {
 	 .set = set_loglevel},
 };
 
-struct restore_table {
+struct restore_rows {
 	struct option_table table;
 	struct option_spec rows[ARRAY_SIZE(fixed_rows) + MAX_VIRTIO_ROWS + 1];
 };
 
-static void make_table(struct restore_table *t)
+struct option_table *restore_table(void)
 {
+	struct restore_rows *t = calloc(1, sizeof(*t));
 	size_t row;
 
-	memset(t, 0, sizeof(*t));
+	if (!t)
+		return NULL;
 	for (row = 0; row < ARRAY_SIZE(fixed_rows); row++)
 		t->rows[row] = fixed_rows[row];
 	add_virtio_rows(t->rows, row, "Devices");
@@ -74,6 +76,7 @@ static void make_table(struct restore_table *t)
 		.summary = "Start a virtual machine that goes on from a snapshot.\n\n"
 			   "Devices are given again, as to \"lkvm run\"; all else is in the file.",
 		.rows = t->rows};
+	return &t->table;
 }
 
 static int settle_reset(const struct restore_options *o, struct vm_config *cfg, bool firmware,
@@ -177,17 +180,20 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 int cmd_restore(struct log *log, int argc, char **argv)
 {
 	struct restore_options o = {.common.level = LOG_LEVEL_WARNING};
-	struct restore_table t;
+	struct option_table *t = restore_table();
 	struct operands ops;
 	struct error err;
 	int ret;
 
-	make_table(&t);
-	ret = options_parse(&t.table, &o, argc, argv, &ops, &err);
+	if (!t) {
+		fail(&err, "no memory");
+		return not_started(log, &err);
+	}
+	ret = options_parse(t, &o, argc, argv, &ops, &err);
 	if (!ret && ops.argc != 1)
 		ret = fail(&err, "lkvm restore wants one FILE");
 	if (ret > 0) {
-		options_help(&t.table, STDOUT_FILENO);
+		options_help(t, STDOUT_FILENO);
 		ret = 0;
 	} else if (ret < 0) {
 		ret = not_started(log, &err);
@@ -196,5 +202,6 @@ int cmd_restore(struct log *log, int argc, char **argv)
 		ret = restore(log, &o, ops.argv[0]);
 	}
 	operands_free(&ops);
+	free(t);
 	return ret;
 }

@@ -71,6 +71,7 @@ size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group)
 						   .help = virtio_kinds[i]->help,
 						   .group = i ? NULL : group,
 						   .set = add_virtio,
+						   .many = !virtio_kinds[i]->single,
 						   .offset = i};
 	return row;
 }

@@ -24,6 +24,10 @@ struct vm_options {
 extern const char *const paging_words[];
 extern const char *const reset_words[];
 
+/* What options of others' are refused with (foreign.c); ended by a row without a name. */
+#define MAX_FOREIGN_ROWS 40
+extern const struct option_spec foreign_rows[];
+
 /* Setters: "--name" and "--loglevel". */
 int set_vm_name(void *target, const struct option_spec *opt, const char *value, bool on,
 		struct error *err);

@@ -583,7 +583,7 @@ const struct virtio_kind virtio_net_kind = {
 	.option = "network",
 	.letter = 'n',
 	.arg = "mode=MODE[,guest_mac=ADDR][,…]",
-	.help = "network device: user (passt), tap, fd, vhost-user, none; see lkvm(1)",
+	.help = "network device: user (passt), tap, fd, vhost-user, none; see lkvm-run(1)",
 	.prefix = "net",
 	.shares_memory = shares_memory,
 	.claim = claim,
