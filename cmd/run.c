@@ -6,7 +6,8 @@
  *   0 power-off   124 --timeout   125 not started   126 the guest died
  *   128+n ended by signal n
  *
- * With a command behind "--" the status is the command's (command.c).
+ * With a command behind "--" the status is the command's (command.c), with a script the
+ * script's (script.c).
  *
  * The option table is made when the command starts, because a row for each ISA
  * and SBI extension that can be hidden comes from the tables in riscv/isa.c.
@@ -18,6 +19,7 @@
 #include "lkvm/guest_console.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/virtio/kind.h"
+#include "script.h"
 #include "vm_options.h"
 
 #include <glob.h>
@@ -33,6 +35,7 @@ struct run_options {
 	struct vm_options common;
 	struct arch_config arch;
 	struct command_run command;
+	struct script_options script;
 	char default_name[32], default_kernel[512];
 };
 
@@ -236,6 +239,7 @@ static const struct option_spec run_rows[] = {
 	 WORD(common.vm.on_reset, reset_words)},
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(common.vm.dump_dtb)},
+	SCRIPT_ROWS(offsetof(struct run_options, script)),
 	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
 	 STRING(command.modules)},
 	{"env", 0, "NAME[=VALUE]", "a variable for a command's environment; repeat for more", NULL,
@@ -341,6 +345,8 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 		find_kernel(o, log);
 	if (!o->common.vm.firmware && !o->common.vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (script_settle(&o->script, &o->common.vm, ops->nr_rest, err))
+		return -1;
 	if (ops->nr_rest &&
 	    command_prepare(&o->command, &o->common.vm, ops->nr_rest, ops->rest, log, err))
 		return -1;
@@ -357,6 +363,12 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 	}
 	o->common.vm.arch = &o->arch;
 	return 0;
+}
+
+/* What the VM is to do besides running. */
+static int accompany(struct run_options *o, struct vm *vm, struct error *err)
+{
+	return command_watch(&o->command, vm, err) || script_begin(&o->script, vm, err) ? -1 : 0;
 }
 
 static int run(struct log *log, struct run_options *o)
@@ -384,7 +396,7 @@ static int run(struct log *log, struct run_options *o)
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
-	if (command_watch(&o->command, vm, &err)) {
+	if (accompany(o, vm, &err)) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
@@ -393,7 +405,7 @@ static int run(struct log *log, struct run_options *o)
 	status = vm_close(vm, verdict);
 	if (o->command.status)
 		return command_verdict(&o->command, verdict, tail, len, log);
-	return status;
+	return script_verdict(&o->script, verdict, status, log);
 }
 
 int cmd_run(struct log *log, int argc, char **argv)
@@ -404,6 +416,7 @@ int cmd_run(struct log *log, int argc, char **argv)
 				  .console_in = STDIN_FILENO,
 				  .console_out = STDOUT_FILENO},
 			   .level = LOG_LEVEL_WARNING},
+		.script = {.script = SCRIPT_INIT},
 	};
 	struct operands ops;
 	struct error err;
@@ -424,6 +437,7 @@ int cmd_run(struct log *log, int argc, char **argv)
 		ret = settle(&o, &ops, log, &err) ? not_started(log, &err) : run(log, &o);
 	}
 	command_free(&o.command);
+	script_options_free(&o.script);
 	operands_free(&ops);
 	free(t);
 	return ret;

@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 
 struct arch_vm;
+struct console_listener;
 struct control;
 struct guest_console;
 struct vcpu;
@@ -71,6 +72,7 @@ struct vm_origin {
  * @mem, @bus, @loop: as their headers say
  * @arch: the architecture's part: machine, devices, layout
  * @console: what the guest's console is connected to
+ * @listeners: who hears it from its start: a list, set before vm_run()
  * @control: the socket that commands reach it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
  * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
@@ -95,6 +97,7 @@ struct vm {
 	struct loop *loop;
 	struct arch_vm *arch;
 	struct guest_console *console;
+	struct console_listener *listeners;
 	struct control *control;
 	struct vcpu *vcpus;
 	unsigned int nr_vcpus;
