@@ -40,6 +40,7 @@ int cmd_debug(struct log *log, int argc, char **argv);
 int cmd_pause(struct log *log, int argc, char **argv);
 int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);
+int cmd_attach(struct log *log, int argc, char **argv);
 int cmd_balloon(struct log *log, int argc, char **argv);
 int cmd_link(struct log *log, int argc, char **argv);
 int cmd_resize(struct log *log, int argc, char **argv);

@@ -19,6 +19,7 @@ const struct command commands[] = {
 	{"resume", "let a paused VM go on, or wake a suspended guest", cmd_resume, true},
 	{"stop", "have a VM's guest power off, or end it", cmd_stop, true},
 	{"reset", "restart a VM's guest", cmd_reset, true},
+	{"attach", "sit at a running VM's console", cmd_attach, true},
 	{"debug", "show the registers of all harts", cmd_debug, true},
 	{"snapshot", "save a VM into a file, or look at one", cmd_snapshot, true},
 	{"restore", "start a VM that goes on from a snapshot", cmd_restore, true},

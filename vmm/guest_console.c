@@ -97,7 +97,7 @@ struct guest_console *guest_console_create(struct vm *vm, int in, int out,
 	con->listeners = vm->listeners;
 	pthread_mutex_init(&con->lock, NULL);
 	atomic_init(&con->since, NEVER);
-	con->con = console_create(vm->loop, vm->log, in, out, sink, opaque, quit, con, err);
+	con->con = console_create(vm->loop, vm->log, in, out, sink, opaque, NULL, quit, con, err);
 	if (!con->con) {
 		pthread_mutex_destroy(&con->lock);
 		free_words(con);

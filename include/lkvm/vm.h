@@ -32,6 +32,7 @@ struct console_listener;
 struct control;
 struct guest_console;
 struct vcpu;
+struct watcher;
 
 /**
  * enum vm_verdict - why a VM ended
@@ -73,6 +74,7 @@ struct vm_origin {
  * @arch: the architecture's part: machine, devices, layout
  * @console: what the guest's console is connected to
  * @listeners: who hears it from its start: a list, set before vm_run()
+ * @watchers: terminals that were attached to it (loop thread)
  * @control: the socket that commands reach it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
  * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
@@ -98,6 +100,7 @@ struct vm {
 	struct arch_vm *arch;
 	struct guest_console *console;
 	struct console_listener *listeners;
+	struct watcher *watchers;
 	struct control *control;
 	struct vcpu *vcpus;
 	unsigned int nr_vcpus;
