@@ -20,6 +20,7 @@
 #include "lkvm/riscv/config.h"
 #include "lkvm/virtio/kind.h"
 #include "script.h"
+#include "service.h"
 #include "vm_options.h"
 
 #include <glob.h>
@@ -36,6 +37,7 @@ struct run_options {
 	struct arch_config arch;
 	struct command_run command;
 	struct script_options script;
+	struct service service;
 	char default_name[32], default_kernel[512];
 };
 
@@ -368,6 +370,14 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 /* What the VM is to do besides running. */
 static int accompany(struct run_options *o, struct vm *vm, struct error *err)
 {
+	bool later = script_goes_on(&o->script);
+
+	if (service_begin(&o->service, vm, later, err))
+		return -1;
+	if (later) {
+		o->script.run.on_done = service_ready;
+		o->script.run.opaque = &o->service;
+	}
 	return command_watch(&o->command, vm, err) || script_begin(&o->script, vm, err) ? -1 : 0;
 }
 
@@ -397,10 +407,12 @@ static int run(struct log *log, struct run_options *o)
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
 	if (accompany(o, vm, &err)) {
+		service_end(&o->service);
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
 	verdict = vm_run(vm);
+	service_end(&o->service);
 	len = guest_console_tail(vm->console, tail);
 	status = vm_close(vm, verdict);
 	if (o->command.status)
@@ -417,6 +429,7 @@ int cmd_run(struct log *log, int argc, char **argv)
 				  .console_out = STDOUT_FILENO},
 			   .level = LOG_LEVEL_WARNING},
 		.script = {.script = SCRIPT_INIT},
+		.service = SERVICE_INIT,
 	};
 	struct operands ops;
 	struct error err;

@@ -97,6 +97,11 @@ int script_settle(struct script_options *o, struct vm_config *vm, bool command, 
 	return 0;
 }
 
+bool script_goes_on(const struct script_options *o)
+{
+	return o->script.nr && o->after == AFTER_CONTINUE;
+}
+
 int script_begin(struct script_options *o, struct vm *vm, struct error *err)
 {
 	if (o->log_path) {

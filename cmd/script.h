@@ -72,6 +72,11 @@ int script_set_log(void *target, const struct option_spec *opt, const char *valu
 int script_settle(struct script_options *o, struct vm_config *vm, bool command, struct error *err);
 
 /**
+ * script_goes_on() - is there a script, behind which the VM goes on?
+ */
+bool script_goes_on(const struct script_options *o);
+
+/**
  * script_begin() - @vm exists and does not run yet
  */
 int script_begin(struct script_options *o, struct vm *vm, struct error *err);

@@ -15,7 +15,7 @@ PATH=$PWD:$PATH
 HOME=$PWD
 export PATH HOME LKVM KERNEL INITRD
 git init -q --template= tree 2>/dev/null
-cd tree
+cd tree || exit
 git config user.name nobody
 git config user.email nobody@localhost
 

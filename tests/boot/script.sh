@@ -48,7 +48,7 @@ for word in 1 2 3; do echo $word; done | while read -r word; do
 done
 [ "$(grep -c '1 harts' loop.out)" = 3 ] || fail "a script has eaten its caller's input"
 
-cat >talk <<'END'
+cat >talk.script <<'END'
 # log in, look, crash
 timeout 120
 expect "Hello from the guest"
@@ -62,7 +62,7 @@ END
 for kind in serial virtio; do
 	note "Linux, --console $kind"
 	guest 150 -k "$KERNEL" -i "$VIRTIO_INITRD" -m 256 --console $kind --console-log console.log \
-		-p "$QUIET lkvm.modules=virtio" --script talk --send 'echo $((6 * 7))x' --expect '\n42x'
+		-p "$QUIET lkvm.modules=virtio" --script talk.script --send 'echo $((6 * 7))x' --expect '\n42x'
 	status_is 0
 	silent
 	said 'Hello from the guest' console.log
@@ -70,9 +70,9 @@ for kind in serial virtio; do
 done
 
 note "a panic of a kernel that would stand still"
-echo 'send "echo c >/proc/sysrq-trigger"' >>talk
-echo 'expect "never said"' >>talk
-guest 150 -k "$KERNEL" -i "$VIRTIO_INITRD" -m 256 -p "$QUIET panic=0" --script talk
+echo 'send "echo c >/proc/sysrq-trigger"' >>talk.script
+echo 'expect "never said"' >>talk.script
+guest 150 -k "$KERNEL" -i "$VIRTIO_INITRD" -m 256 -p "$QUIET panic=0" --script talk.script
 status_is 126
 said "^Error: the guest's kernel panicked before expect \"never said\" in line 11 of the script; the console said last:\$" err
 said '^  \| .*Kernel panic - not syncing: sysrq triggered crash' err
