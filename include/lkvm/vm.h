@@ -117,7 +117,7 @@ struct vm {
 	int end_signal;
 
 	struct loop_work end_work;
-	struct loop_timer timeout;
+	struct loop_timer timeout, power_off;
 	int signal_fd;
 	uint64_t resets;
 	struct vm_origin origin;

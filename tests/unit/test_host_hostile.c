@@ -272,6 +272,54 @@ START_TEST(ended_by_signal)
 }
 END_TEST
 
+/* A guest with a driver for its power button, which powers off when poked. */
+#define STATUS_STORE(word)                                                                         \
+	{                                                                                          \
+		.kind = FAKE_STORE, .addr = 0x10001070, .value = (word), .size = 4                 \
+	}
+static const struct fake_op with_driver[] = {
+	STATUS_STORE(1),
+	STATUS_STORE(3),
+	{.kind = FAKE_STORE, .addr = 0x10001024, .value = 1, .size = 4},
+	{.kind = FAKE_STORE, .addr = 0x10001020, .value = 1, .size = 4},
+	STATUS_STORE(11),
+	STATUS_STORE(15),
+	{.kind = FAKE_WAIT},
+	{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
+	{.kind = FAKE_END},
+};
+
+/* SIGTERM asks a guest that has a button, and a second one ends the VM, as any other does. */
+START_TEST(asked_by_signal)
+{
+	int fd = process_signal_fd(&r.err);
+
+	r.rig.cfg.virtio[r.rig.cfg.nr_virtio++] = (struct virtio_request){&virtio_button_kind, ""};
+	r.rig.cfg.transport = TRANSPORT_MMIO;
+	r.rig.host->programs[0] = with_driver;
+	rig_create(&r.rig);
+	control_rig_listen(&r, &r.rig);
+	r.rig.vm->signal_fd = fd;
+	rig_start(&r.rig);
+	ck_assert(fake_wait_idle(r.rig.host, 0));
+	if (_i == 2)
+		ck_assert_str_eq(control_rig_ask(&r, "pause", NULL), "{}");
+	kill(getpid(), SIGTERM);
+	if (_i < 2) {
+		usleep(100000);
+		ck_assert_str_eq(control_rig_ask(&r, "pause", NULL), "{}");
+		ck_assert_str_eq(control_rig_ask(&r, "resume", NULL), "{\"woken\":false}");
+		if (_i)
+			kill(getpid(), SIGTERM);
+		else
+			fake_poke(r.rig.host, 0);
+	}
+	/* A guest that stands still can't be asked. */
+	ck_assert_int_eq(rig_join(&r.rig), _i ? VM_SIGNAL : VM_POWEROFF);
+	close(fd);
+}
+END_TEST
+
 /* Whoever read the console is gone: that is a line, and the guest lives on. */
 START_TEST(reader_gone)
 {
@@ -331,6 +379,7 @@ int main(void)
 	tcase_add_test(tc, sizes);
 	tcase_add_test(tc, large_but_possible);
 	tcase_add_loop_test(tc, ended_by_signal, 0, ARRAY_SIZE(ends));
+	tcase_add_loop_test(tc, asked_by_signal, 0, 3);
 	tcase_add_test(tc, reader_gone);
 	tcase_add_test(tc, clients_killed);
 	suite_add_tcase(suite, tc);
