@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct control_rig r;
@@ -285,6 +286,7 @@ END_TEST
 START_TEST(no_sockets)
 {
 	int pipes[2], pair[2];
+	uint64_t until = now_ns() + 10 * NSEC_PER_SEC;
 	size_t before;
 
 	start();
@@ -313,6 +315,9 @@ START_TEST(no_sockets)
 	ck_assert_str_eq(
 		control_rig_ask(&r, "window", "{\"terminal\":1,\"columns\":80,\"rows\":24}"),
 		"a: no such terminal is attached");
+	/* The VM's side of the clients' connections goes in its own time. */
+	while (open_fds() > before && now_ns() < until)
+		usleep(1000);
 	ck_assert_uint_le(open_fds(), before);
 	control_rig_stop(&r);
 }
@@ -551,6 +556,52 @@ START_TEST(stopped_terminal)
 }
 END_TEST
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* Whoever waits for a reader costs nothing, on either side; nor does input at its end. */
+START_TEST(waits_quietly)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[2], deaf;
+	uint64_t before;
+	size_t i;
+
+	r.rig.cfg.console_out = -1;
+	start();
+	deaf = attach("{}");
+	term_open();
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	term.o.in = null;
+	term.o.out = fds[1];
+	ck_assert_int_eq(pthread_create(&term.thread, NULL, sit, NULL), 0);
+	for (i = 0; i < 20000; i++)
+		say("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n");
+	usleep(500000);
+	before = cpu_ns();
+	sleep(1);
+	ck_assert_uint_lt(cpu_ns() - before, NSEC_PER_SEC / 5);
+	control_rig_stop(&r);
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	/* It reads to the end what it may, and so hears of the end. */
+	close(fds[1]);
+	while (read(fds[0], text, sizeof(text)) > 0)
+		;
+	ck_assert_int_eq(pthread_join(term.thread, NULL), 0);
+	close(fds[0]);
+	ck_assert_int_eq(term.end, ATTACH_ENDED);
+	close(term.master);
+	close(term.slave);
+	close(null);
+	close(deaf);
+}
+END_TEST
+
 START_TEST(slow_terminal_gets_it_all)
 {
 	static const char line[] =
@@ -629,6 +680,7 @@ int main(void)
 	tcase_add_test(tc, the_vm_ends);
 	tcase_add_test(tc, window_and_signals);
 	tcase_add_test(tc, stopped_terminal);
+	tcase_add_test(tc, waits_quietly);
 	tcase_add_test(tc, slow_terminal_gets_it_all);
 	tcase_add_test(tc, looks_only);
 	tcase_add_test(tc, nobody_there);
