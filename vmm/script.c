@@ -36,14 +36,17 @@ static size_t unescape_one(const char *p, uint8_t *byte)
 {
 	static const char names[] = "nrte\\\"", values[] = "\n\r\t\033\\\"";
 	const char *at = *p ? strchr(names, *p) : NULL;
+	int high, low;
 
 	if (at) {
 		*byte = (uint8_t)values[at - names];
 		return 1;
 	}
-	if (*p != 'x' || hex_digit(p[1]) < 0 || hex_digit(p[2]) < 0)
+	high = *p == 'x' ? hex_digit(p[1]) : -1;
+	low = high >= 0 ? hex_digit(p[2]) : -1;
+	if (high < 0 || low < 0)
 		return 0;
-	*byte = (uint8_t)(hex_digit(p[1]) << 4 | hex_digit(p[2]));
+	*byte = (uint8_t)(high * 16 + low);
 	return 3;
 }
 
@@ -92,31 +95,37 @@ static int no_memory(struct error *err)
 	return fail(err, "no memory for the script");
 }
 
+/* The text of @step, which has nothing yet but its kind and its limit. */
+static int fill(struct script_step *step, const char *text, struct error *err)
+{
+	step->text = malloc(strlen(text) + 2);
+	if (!step->text)
+		return no_memory(err);
+	if (unescape(step, text, err))
+		return -1;
+	if (step->kind == SCRIPT_EXPECT && match_init(&step->match, step->text, step->len))
+		return no_memory(err);
+	return 0;
+}
+
 int script_add(struct script *s, enum script_kind kind, const char *text, struct error *err)
 {
-	struct script_step step = {.kind = kind, .timeout_s = s->timeout_s}, *longer;
+	struct script_step *longer;
 
 	if (s->nr == SCRIPT_STEPS_MAX)
 		return fail(err, "a script has at most %d steps", SCRIPT_STEPS_MAX);
 	if (strlen(text) >= SCRIPT_TEXT_MAX)
 		return fail(err, "a text is shorter than %d bytes", SCRIPT_TEXT_MAX);
-	step.text = malloc(strlen(text) + 2);
 	longer = realloc(s->steps, (s->nr + 1) * sizeof(*s->steps));
-	if (longer)
-		s->steps = longer;
-	if (!step.text || !longer) {
-		step_free(&step);
+	if (!longer)
 		return no_memory(err);
-	}
-	if (unescape(&step, text, err)) {
-		step_free(&step);
+	s->steps = longer;
+	s->steps[s->nr] = (struct script_step){.kind = kind, .timeout_s = s->timeout_s};
+	if (fill(&s->steps[s->nr], text, err)) {
+		step_free(&s->steps[s->nr]);
 		return -1;
 	}
-	if (kind == SCRIPT_EXPECT && match_init(&step.match, step.text, step.len)) {
-		step_free(&step);
-		return no_memory(err);
-	}
-	s->steps[s->nr++] = step;
+	s->nr++;
 	return 0;
 }
 
