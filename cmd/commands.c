@@ -18,6 +18,7 @@ const struct command commands[] = {
 	 .table = &resume_table},
 	{"stop", "have a VM's guest power off, or end it", cmd_stop, true, .table = &stop_table},
 	{"reset", "restart a VM's guest", cmd_reset, true, .table = &reset_table},
+	{"attach", "sit at a running VM's console", cmd_attach, true, .table = &attach_table},
 	{"debug", "show the registers of all harts", cmd_debug, true, .table = &debug_table},
 	{"snapshot", "save a VM into a file, or look at one", cmd_snapshot, true,
 	 .table = &snapshot_table},

@@ -14,6 +14,7 @@
 #include "lkvm/control.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/snapshot/snapshot.h"
+#include "service.h"
 #include "vm_options.h"
 
 #include <stdio.h>
@@ -141,17 +142,21 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 
 static int start(struct log *log, const struct vm_config *cfg)
 {
+	struct service service = SERVICE_INIT;
+	enum vm_verdict verdict;
 	struct error err;
 	struct vm *vm = vm_open(cfg, log, &err);
 
 	if (!vm)
 		return not_started(log, &err);
 	vm->control = control_create(vm, vm_commands, &err);
-	if (!vm->control) {
+	if (!vm->control || service_begin(&service, vm, false, &err)) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
-	return vm_close(vm, vm_run(vm));
+	verdict = vm_run(vm);
+	service_end(&service);
+	return vm_close(vm, verdict);
 }
 
 static int restore(struct log *log, struct restore_options *o, const char *path)

@@ -6,7 +6,8 @@
  *   0 power-off   124 --timeout   125 not started   126 the guest died
  *   128+n ended by signal n
  *
- * With a command behind "--" the status is the command's (command.c).
+ * With a command behind "--" the status is the command's (command.c), with a script the
+ * script's (script.c).
  *
  * The option table is made when the command starts, because a row for each ISA
  * and SBI extension that can be hidden comes from the tables in riscv/isa.c.
@@ -19,6 +20,8 @@
 #include "lkvm/guest_console.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/virtio/kind.h"
+#include "script.h"
+#include "service.h"
 #include "vm_options.h"
 
 #include <glob.h>
@@ -34,6 +37,8 @@ struct run_options {
 	struct vm_options common;
 	struct arch_config arch;
 	struct command_run command;
+	struct script_options script;
+	struct service service;
 	char default_name[32], default_kernel[512];
 	struct option_table *table;
 	struct operands ops;
@@ -241,6 +246,7 @@ static const struct option_spec run_rows[] = {
 	 WORD(common.vm.on_reset, reset_words)},
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(common.vm.dump_dtb)},
+	SCRIPT_ROWS(offsetof(struct run_options, script)),
 	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
 	 STRING(command.modules)},
 	{"env", 0, "NAME[=VALUE]", "a variable for a command's environment; repeat for more", NULL,
@@ -348,6 +354,8 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 		find_kernel(o, log);
 	if (!o->common.vm.firmware && !o->common.vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (script_settle(&o->script, &o->common.vm, ops->nr_rest, err))
+		return -1;
 	if (ops->nr_rest &&
 	    command_prepare(&o->command, &o->common.vm, ops->nr_rest, ops->rest, log, err))
 		return -1;
@@ -364,6 +372,20 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 	}
 	o->common.vm.arch = &o->arch;
 	return 0;
+}
+
+/* What the VM is to do besides running. */
+static int accompany(struct run_options *o, struct vm *vm, struct error *err)
+{
+	bool later = script_goes_on(&o->script);
+
+	if (service_begin(&o->service, vm, later, err))
+		return -1;
+	if (later) {
+		o->script.run.on_done = service_ready;
+		o->script.run.opaque = &o->service;
+	}
+	return command_watch(&o->command, vm, err) || script_begin(&o->script, vm, err) ? -1 : 0;
 }
 
 static int run(struct log *log, struct run_options *o)
@@ -391,16 +413,18 @@ static int run(struct log *log, struct run_options *o)
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
-	if (command_watch(&o->command, vm, &err)) {
+	if (accompany(o, vm, &err)) {
+		service_end(&o->service);
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
 	verdict = vm_run(vm);
+	service_end(&o->service);
 	len = guest_console_tail(vm->console, tail);
 	status = vm_close(vm, verdict);
 	if (o->command.status)
 		return command_verdict(&o->command, verdict, tail, len, log);
-	return status;
+	return script_verdict(&o->script, verdict, status, log);
 }
 
 int run_parse(int argc, char **argv, struct log *log, struct run_options **result,
@@ -415,6 +439,8 @@ int run_parse(int argc, char **argv, struct log *log, struct run_options **resul
 	o->common = (struct vm_options){
 		.vm = {.cpus = 1, .console_in = STDIN_FILENO, .console_out = STDOUT_FILENO},
 		.level = LOG_LEVEL_WARNING};
+	o->script = (struct script_options){.script = SCRIPT_INIT};
+	o->service = (struct service)SERVICE_INIT;
 	o->table = run_table();
 	if (!o->table)
 		return fail(err, "no memory");
@@ -437,6 +463,7 @@ void run_options_free(struct run_options *o)
 	if (!o)
 		return;
 	command_free(&o->command);
+	script_options_free(&o->script);
 	operands_free(&o->ops);
 	free(o->table);
 	free(o);
