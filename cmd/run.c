@@ -234,6 +234,7 @@ static const struct option_spec run_rows[] = {
 	 .set = set_timeout},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
 	 WORD(common.vm.on_reset, reset_words)},
+	GDB_ROW,
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(common.vm.dump_dtb)},
 	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
@@ -384,7 +385,7 @@ static int run(struct log *log, struct run_options *o)
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
-	if (command_watch(&o->command, vm, &err)) {
+	if (vm_let_debug(vm, &o->common, &err) || command_watch(&o->command, vm, &err)) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}

@@ -29,6 +29,7 @@
 
 struct arch_vm;
 struct control;
+struct gdb;
 struct guest_console;
 struct vcpu;
 
@@ -72,6 +73,7 @@ struct vm_origin {
  * @arch: the architecture's part: machine, devices, layout
  * @console: what the guest's console is connected to
  * @control: the socket that commands reach it by, or NULL
+ * @gdb: the stub that a debugger reaches it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
  * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
  *        taken with device locks held (an RTC's alarm wakes the guest), and
@@ -96,6 +98,7 @@ struct vm {
 	struct arch_vm *arch;
 	struct guest_console *console;
 	struct control *control;
+	struct gdb *gdb;
 	struct vcpu *vcpus;
 	unsigned int nr_vcpus;
 
