@@ -43,6 +43,7 @@ int cmd_stop(struct log *log, int argc, char **argv);
 int cmd_balloon(struct log *log, int argc, char **argv);
 int cmd_link(struct log *log, int argc, char **argv);
 int cmd_resize(struct log *log, int argc, char **argv);
+int cmd_dump(struct log *log, int argc, char **argv);
 int cmd_snapshot(struct log *log, int argc, char **argv);
 int cmd_restore(struct log *log, int argc, char **argv);
 

@@ -20,6 +20,7 @@ const struct command commands[] = {
 	{"stop", "have a VM's guest power off, or end it", cmd_stop, true},
 	{"reset", "restart a VM's guest", cmd_reset, true},
 	{"debug", "show the registers of all harts", cmd_debug, true},
+	{"dump", "write a VM's memory and registers for a debugger", cmd_dump, true},
 	{"snapshot", "save a VM into a file, or look at one", cmd_snapshot, true},
 	{"restore", "start a VM that goes on from a snapshot", cmd_restore, true},
 	{"balloon", "take memory from a running VM, or give it back", cmd_balloon, true},
