@@ -163,10 +163,13 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(O)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
 	install -d $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m 644 Documentation/lkvm-protocol.7 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 644 Documentation/lkvm-protocol.7 Documentation/lkvm-gdb.7 \
+		$(DESTDIR)$(PREFIX)/share/man/man7
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm $(DESTDIR)$(PREFIX)/share/man/man7/lkvm-protocol.7
+	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/lkvm-protocol.7
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man7/lkvm-gdb.7
 
 clean:
 	rm -rf $(O)
