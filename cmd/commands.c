@@ -20,6 +20,8 @@ const struct command commands[] = {
 	{"reset", "restart a VM's guest", cmd_reset, true, .table = &reset_table},
 	{"attach", "sit at a running VM's console", cmd_attach, true, .table = &attach_table},
 	{"debug", "show the registers of all harts", cmd_debug, true, .table = &debug_table},
+	{"dump", "write a VM's memory and registers for a debugger", cmd_dump, true,
+	 .table = &dump_table},
 	{"snapshot", "save a VM into a file, or look at one", cmd_snapshot, true,
 	 .table = &snapshot_table},
 	{"restore", "start a VM that goes on from a snapshot", cmd_restore, true,

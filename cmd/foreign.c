@@ -17,7 +17,7 @@ const struct option_spec foreign_rows[] = {
 	/* kvmtool */
 	SAY("dev", "lkvm uses /dev/kvm and no other"),
 	SAY("debug", "--loglevel debug says more"),
-	SAY("debug-single-step", "a guest can't be stepped from here; see \"lkvm debug\""),
+	SAY("debug-single-step", "--gdb lets GDB in, which steps"),
 	SAY("debug-ioport", "RISC-V has no I/O ports"),
 	SAY("debug-mmio", "--loglevel debug tells of accesses that no device takes"),
 	SAY("debug-iodelay", "there is no delay to insert"),

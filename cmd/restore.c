@@ -52,6 +52,7 @@ static const struct option_spec fixed_rows[] = {
 	 .set = option_set_word, FIELD(hgatp), .words = paging_words},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
 	 .set = option_set_uint, FIELD(common.vm.timeout_s)},
+	GDB_ROW,
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
 	 .set = set_loglevel},
 };
@@ -140,7 +141,7 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	return 0;
 }
 
-static int start(struct log *log, const struct vm_config *cfg)
+static int start(struct log *log, const struct vm_config *cfg, const struct vm_options *o)
 {
 	struct service service = SERVICE_INIT;
 	enum vm_verdict verdict;
@@ -150,7 +151,7 @@ static int start(struct log *log, const struct vm_config *cfg)
 	if (!vm)
 		return not_started(log, &err);
 	vm->control = control_create(vm, vm_commands, &err);
-	if (!vm->control || service_begin(&service, vm, false, &err)) {
+	if (!vm->control || vm_let_debug(vm, o, &err) || service_begin(&service, vm, false, &err)) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
@@ -175,7 +176,7 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 	} else {
 		snapshot_image(&image, &file, &saved);
 		saved.cfg.image = &image.image;
-		ret = start(log, &saved.cfg);
+		ret = start(log, &saved.cfg, &o->common);
 	}
 	snapshot_saved_free(&saved);
 	snapshot_path_close(&file);

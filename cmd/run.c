@@ -244,6 +244,7 @@ static const struct option_spec run_rows[] = {
 	 .set = set_timeout},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
 	 WORD(common.vm.on_reset, reset_words)},
+	GDB_ROW,
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(common.vm.dump_dtb)},
 	SCRIPT_ROWS(offsetof(struct run_options, script)),
@@ -379,7 +380,7 @@ static int accompany(struct run_options *o, struct vm *vm, struct error *err)
 {
 	bool later = script_goes_on(&o->script);
 
-	if (service_begin(&o->service, vm, later, err))
+	if (vm_let_debug(vm, &o->common, err) || service_begin(&o->service, vm, later, err))
 		return -1;
 	if (later) {
 		o->script.run.on_done = service_ready;

@@ -41,6 +41,25 @@ int set_loglevel(void *target, const struct option_spec *opt, const char *value,
 	return log_level_parse(value, &o->level, err);
 }
 
+int set_gdb(void *target, const struct option_spec *opt, const char *value, bool on,
+	    struct error *err)
+{
+	struct vm_options *o = target;
+
+	(void)opt;
+	(void)on;
+	o->debug = true;
+	return gdb_parse(value, &o->gdb, err);
+}
+
+int vm_let_debug(struct vm *vm, const struct vm_options *o, struct error *err)
+{
+	if (!o->debug)
+		return 0;
+	vm->gdb = gdb_create(vm, &o->gdb, err);
+	return vm->gdb ? 0 : -1;
+}
+
 /* A virtio device: which kind is told by the row's offset. */
 static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
 		      struct error *err)

@@ -6,6 +6,7 @@
 #ifndef CMD_VM_OPTIONS_H
 #define CMD_VM_OPTIONS_H
 
+#include "lkvm/gdb.h"
 #include "lkvm/options.h"
 #include "lkvm/vm.h"
 
@@ -14,10 +15,13 @@
 
 /**
  * struct vm_options - the target of these setters: the first member of a command's own
+ * @debug: a debugger may come, at @gdb
  */
 struct vm_options {
 	struct vm_config vm;
 	enum log_level level;
+	bool debug;
+	struct gdb_address gdb;
 };
 
 /* In the order of the enums that they stand for. */
@@ -28,11 +32,26 @@ extern const char *const reset_words[];
 #define MAX_FOREIGN_ROWS 40
 extern const struct option_spec foreign_rows[];
 
-/* Setters: "--name" and "--loglevel". */
+/* "--gdb" */
+#define GDB_ROW                                                                                    \
+	{                                                                                          \
+		"gdb", 0, "ADDR[,wait]",                                                           \
+			"let GDB in at PORT, HOST:PORT or unix:PATH; wait: do not start without",  \
+			NULL, .set = set_gdb                                                       \
+	}
+
+/* Setters: "--name", "--loglevel" and "--gdb". */
 int set_vm_name(void *target, const struct option_spec *opt, const char *value, bool on,
 		struct error *err);
 int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
 		 struct error *err);
+int set_gdb(void *target, const struct option_spec *opt, const char *value, bool on,
+	    struct error *err);
+
+/**
+ * vm_let_debug() - listen for a debugger, where one was asked for; before vm_run()
+ */
+int vm_let_debug(struct vm *vm, const struct vm_options *o, struct error *err);
 
 /**
  * add_virtio_rows() - a row for each kind of virtio device from @rows[@row] on

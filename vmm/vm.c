@@ -29,6 +29,7 @@
 #include "lkvm/arch.h"
 #include "lkvm/arch_state.h"
 #include "lkvm/control.h"
+#include "lkvm/gdb.h"
 #include "lkvm/guest_console.h"
 #include "lkvm/process.h"
 #include "lkvm/vcpu.h"
@@ -218,7 +219,7 @@ static int restart(struct vm *vm, struct error *err)
 	vm->resets++;
 	vm->origin.known = false;
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||
-	    fill_kvm(vm, err))
+	    fill_kvm(vm, err) || gdb_restarted(vm->gdb, err))
 		return -1;
 	guest_console_restarted(vm->console);
 	if (start_threads(vm, err))
@@ -520,6 +521,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	}
 	vm->verdict = (enum vm_verdict)ret;
 	control_ended(vm->control, vm->verdict);
+	gdb_ended(vm->gdb, vm_verdict_status(vm->verdict));
 	return vm->verdict;
 }
 
@@ -528,6 +530,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	stop_threads(vm);
+	gdb_destroy(vm->gdb);
 	arch_destroy(vm);
 	/* Its end tells clients that all is over: files are closed by now. */
 	control_destroy(vm->control);

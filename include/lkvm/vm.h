@@ -30,6 +30,7 @@
 struct arch_vm;
 struct console_listener;
 struct control;
+struct gdb;
 struct guest_console;
 struct vcpu;
 struct watcher;
@@ -76,6 +77,7 @@ struct vm_origin {
  * @listeners: who hears it from its start: a list, set before vm_run()
  * @watchers: terminals that were attached to it (loop thread)
  * @control: the socket that commands reach it by, or NULL
+ * @gdb: the stub that a debugger reaches it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
  * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
  *        taken with device locks held (an RTC's alarm wakes the guest), and
@@ -102,6 +104,7 @@ struct vm {
 	struct console_listener *listeners;
 	struct watcher *watchers;
 	struct control *control;
+	struct gdb *gdb;
 	struct vcpu *vcpus;
 	unsigned int nr_vcpus;
 

@@ -137,8 +137,8 @@ static const struct {
 } refused[] = {
 	{"run -k Image --dev /dev/kvm", "Fatal: --dev: lkvm uses /dev/kvm and no other"},
 	{"run -k Image --debug", "Fatal: --debug: --loglevel debug says more"},
-	{"run -k Image --debug-single-step", "Fatal: --debug-single-step: a guest can't be stepped "
-					     "from here; see \"lkvm debug\""},
+	{"run -k Image --debug-single-step",
+	 "Fatal: --debug-single-step: --gdb lets GDB in, which steps"},
 	{"run -k Image --debug-ioport", "Fatal: --debug-ioport: RISC-V has no I/O ports"},
 	{"run -k Image --tty 1",
 	 "Fatal: --tty: --console-port NAME,console,pty gives the guest another console"},
