@@ -125,10 +125,15 @@ $(O)/lkvm: $(CMD_OBJ) $(O)/liblkvm.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(CMD_OBJ) $(O)/liblkvm.a $(LIBS)
 
-$(O)/unit/%: $(O)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(O)/liblkvm.a
+# The commands, for tests of what people type.
+$(O)/libcmd.a: $(filter-out $(O)/obj/cmd/main.o,$(CMD_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(SUPPORT_OBJ) $(O)/libcmd.a $(O)/liblkvm.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(SUPPORT_OBJ) $(O)/liblkvm.a $(LIBS) \
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(SUPPORT_OBJ) $(O)/libcmd.a $(O)/liblkvm.a $(LIBS) \
 		$(shell $(PKG_CONFIG) --libs check)
 
 unit: $(TEST_BIN)
@@ -159,14 +164,39 @@ $(O)/fuzz/%: $(O)/fuzz-obj/tests/fuzz/%.o $(FUZZ_CORE)
 
 fuzz: $(FUZZ_BIN)
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(O)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
-	install -d $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m 644 Documentation/lkvm-protocol.7 $(DESTDIR)$(PREFIX)/share/man/man7
+# What there is of each: the man pages by their sections, completions where each shell looks.
+MANS := $(sort $(wildcard Documentation/*.[1-9]))
+EXAMPLES := $(sort $(wildcard Documentation/examples/*))
+INSTALLED = $(PREFIX)/bin/lkvm $(PREFIX)/lib/systemd/system/lkvm@.service \
+	$(PREFIX)/lib/sysusers.d/lkvm.conf \
+	$(foreach m,$(MANS),$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))) \
+	$(EXAMPLES:Documentation/%=$(PREFIX)/share/doc/lkvm/%) \
+	$(patsubst %,$(PREFIX)/share/bash-completion/completions/lkvm,$(wildcard completion/lkvm.bash)) \
+	$(patsubst %,$(PREFIX)/share/zsh/site-functions/_lkvm,$(wildcard completion/lkvm.zsh)) \
+	$(patsubst %,$(PREFIX)/share/fish/vendor_completions.d/lkvm.fish,$(wildcard completion/lkvm.fish))
+
+$(O)/lkvm@.service: dist/lkvm@.service.in FORCE
+	@mkdir -p $(O)
+	$(Q)sed 's,@BINDIR@,$(PREFIX)/bin,' $< >$@
+
+install: all $(O)/lkvm@.service
+	install -D -m 755 $(O)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+	install -D -m 644 $(O)/lkvm@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/lkvm@.service
+	install -D -m 644 dist/lkvm.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/lkvm.conf
+	for m in $(MANS); do \
+		install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit; done
+	for f in $(notdir $(EXAMPLES)); do install -D -m 644 Documentation/examples/$$f \
+		$(DESTDIR)$(PREFIX)/share/doc/lkvm/examples/$$f || exit; done
+	[ ! -e completion/lkvm.bash ] || install -D -m 644 completion/lkvm.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
+	[ ! -e completion/lkvm.zsh ] || install -D -m 644 completion/lkvm.zsh \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lkvm
+	[ ! -e completion/lkvm.fish ] || install -D -m 644 completion/lkvm.fish \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lkvm.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/lkvm $(DESTDIR)$(PREFIX)/share/man/man7/lkvm-protocol.7
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(PREFIX)/share/doc/lkvm/examples $(DESTDIR)$(PREFIX)/share/doc/lkvm 2>/dev/null
 
 clean:
 	rm -rf $(O)

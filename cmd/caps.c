@@ -146,10 +146,11 @@ static void print_json(const struct host *h, const struct utsname *uts)
 	printf("\n}\n");
 }
 
+const struct option_table caps_table = {"caps", "", "Show what this host offers to guests.", rows,
+					false};
+
 int cmd_caps(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"caps", "", "Show what this host offers to guests.", rows, false};
 	struct caps_options o = {false};
 	struct operands ops;
 	struct utsname uts;
@@ -157,9 +158,9 @@ int cmd_caps(struct log *log, int argc, char **argv)
 	struct error err;
 	int ret;
 
-	ret = options_parse(&table, &o, argc, argv, &ops, &err);
+	ret = options_parse(&caps_table, &o, argc, argv, &ops, &err);
 	if (ret > 0) {
-		options_help(&table, STDOUT_FILENO);
+		options_help(&caps_table, STDOUT_FILENO);
 		operands_free(&ops);
 		return 0;
 	}

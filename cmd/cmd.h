@@ -13,8 +13,11 @@
 
 /**
  * struct command - one subcommand
- * @options: its table: name, summary, rows; for "run" made when it is called
  * @run: does it; @argv starts after the command's name
+ * @common: "lkvm help" lists it
+ * @table: its options
+ * @make: in place of @table where rows come from other tables: makes one, which the caller
+ *        frees; NULL where there is no memory
  *
  * @run returns the process's exit status.
  */
@@ -23,9 +26,52 @@ struct command {
 	const char *summary;
 	int (*run)(struct log *log, int argc, char **argv);
 	bool common;
+	const struct option_table *table;
+	struct option_table *(*make)(void);
 };
 
+/* All of them; ended by a row without a name. */
 extern const struct command commands[];
+
+/**
+ * command_find() - the row of that name, or NULL
+ */
+const struct command *command_find(const char *name);
+
+/**
+ * command_near() - the name nearest to @word of those that "lkvm help" lists, or NULL
+ */
+const char *command_near(const char *word);
+
+/**
+ * command_unknown() - say that @word is none, and which one is near
+ *
+ * Return: -1 with @err set.
+ */
+int command_unknown(const char *word, struct error *err);
+
+extern const struct option_table caps_table;
+extern const struct option_table list_table;
+extern const struct option_table info_table;
+extern const struct option_table stat_table;
+extern const struct option_table events_table;
+extern const struct option_table pause_table;
+extern const struct option_table resume_table;
+extern const struct option_table stop_table;
+extern const struct option_table reset_table;
+extern const struct option_table attach_table;
+extern const struct option_table debug_table;
+extern const struct option_table dump_table;
+extern const struct option_table balloon_table;
+extern const struct option_table link_table;
+extern const struct option_table resize_table;
+extern const struct option_table snapshot_table;
+extern const struct option_table help_table;
+extern const struct option_table version_table;
+extern const struct option_table complete_table;
+
+struct option_table *run_table(void);
+struct option_table *restore_table(void);
 
 int cmd_run(struct log *log, int argc, char **argv);
 int cmd_help(struct log *log, int argc, char **argv);
@@ -40,11 +86,14 @@ int cmd_debug(struct log *log, int argc, char **argv);
 int cmd_pause(struct log *log, int argc, char **argv);
 int cmd_resume(struct log *log, int argc, char **argv);
 int cmd_stop(struct log *log, int argc, char **argv);
+int cmd_attach(struct log *log, int argc, char **argv);
 int cmd_balloon(struct log *log, int argc, char **argv);
 int cmd_link(struct log *log, int argc, char **argv);
 int cmd_resize(struct log *log, int argc, char **argv);
+int cmd_dump(struct log *log, int argc, char **argv);
 int cmd_snapshot(struct log *log, int argc, char **argv);
 int cmd_restore(struct log *log, int argc, char **argv);
+int cmd_complete(struct log *log, int argc, char **argv);
 
 struct snapshot_file;
 

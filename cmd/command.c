@@ -28,6 +28,7 @@
 #include "command.h"
 
 #include "cmd.h"
+#include "last_lines.h"
 #include "lkvm/cpio.h"
 #include "lkvm/modules.h"
 #include "lkvm/riscv/boot.h"
@@ -51,9 +52,6 @@
 #define ROOT_TAG "lkvm.root"
 #define MODULE_MAX (256 * MIB)
 #define MAX_GROUPS 256
-
-/* Lines of the console that are shown. */
-#define TAIL_LINES 40
 
 extern const char guest_init[];
 extern const uint64_t guest_init_size;
@@ -501,28 +499,6 @@ int command_watch(struct command_run *c, struct vm *vm, struct error *err)
 	return ret ? fail_errno(err, -ret, "cannot watch the command's status") : 0;
 }
 
-/* Lines from @p on, control characters left out; an empty line is none. */
-static void show_tail(const char *tail, size_t len, struct log *log)
-{
-	size_t start = len, lines = 0, i;
-	char line[256];
-	size_t n = 0;
-
-	while (start && lines <= TAIL_LINES)
-		lines += tail[--start] == '\n' && start + 1 < len && tail[start + 1] != '\r';
-	for (i = start; i < len; i++) {
-		unsigned char ch = (unsigned char)tail[i];
-
-		if (ch >= ' ' && ch != 0x7f && n + 1 < sizeof(line))
-			line[n++] = (char)ch;
-		if ((ch == '\n' || i + 1 == len) && n) {
-			line[n] = '\0';
-			log_plain(log, "  | %s", line);
-			n = 0;
-		}
-	}
-}
-
 /* What the guest told, in one line; false: nothing. */
 static bool read_status(const struct command_run *c, char *line, size_t size)
 {
@@ -560,7 +536,7 @@ int command_verdict(struct command_run *c, enum vm_verdict verdict, const char *
 	if (verdict != VM_DIED)
 		log_error(log, "the guest %s before the command ended; its console said last:",
 			  ends[verdict]);
-	show_tail(tail, len, log);
+	show_last_lines(log, tail, len);
 	return vm_verdict_status(VM_DIED);
 }
 

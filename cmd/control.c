@@ -103,39 +103,43 @@ static int info_one(struct remote *r, const char *name, const struct operands *o
 	return 0;
 }
 
+const struct option_table pause_table = {"pause", "[NAME]", "Stop a VM's vCPUs until resume.", rows,
+					 false};
+
 int cmd_pause(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {"pause", "[NAME]",
-						  "Stop a VM's vCPUs until resume.", rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 0, pause_one);
+	return remote_main(log, &pause_table, &r, argc, argv, 0, pause_one);
 }
+
+const struct option_table resume_table = {
+	"resume", "[NAME]", "Let a paused VM go on, or wake a guest that suspended to RAM.", rows,
+	false};
 
 int cmd_resume(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"resume", "[NAME]", "Let a paused VM go on, or wake a guest that suspended to RAM.",
-		rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 0, resume_one);
+	return remote_main(log, &resume_table, &r, argc, argv, 0, resume_one);
 }
+
+const struct option_table reset_table = {
+	"reset", "[NAME]", "Restart a VM's guest at once, as after power-on.", rows, false};
 
 int cmd_reset(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"reset", "[NAME]", "Restart a VM's guest at once, as after power-on.", rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 0, reset_one);
+	return remote_main(log, &reset_table, &r, argc, argv, 0, reset_one);
 }
+
+const struct option_table info_table = {"info", "[NAME]",
+					"Show a VM's state, layout and interrupts.", rows, false};
 
 int cmd_info(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"info", "[NAME]", "Show a VM's state, layout and interrupts.", rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 0, info_one);
+	return remote_main(log, &info_table, &r, argc, argv, 0, info_one);
 }

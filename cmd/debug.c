@@ -11,6 +11,10 @@ static const struct option_spec rows[] = {
 	REMOTE_NAME,
 	REMOTE_ALL,
 	REMOTE_JSON,
+	/* kvmtool's. */
+	{"nmi", 'm', "N", "RISC-V guests have no NMI", NULL, .set = option_refuse, .hidden = true},
+	{"sysrq", 's', "KEY", "a guest's SysRq is reached by its own console", NULL,
+	 .set = option_refuse, .hidden = true},
 	{.name = NULL},
 };
 
@@ -60,11 +64,12 @@ static int debug_one(struct remote *r, const char *name, const struct operands *
 	return 0;
 }
 
+const struct option_table debug_table = {"debug", "[NAME]",
+					 "Show the registers of all harts of a VM.", rows, false};
+
 int cmd_debug(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"debug", "[NAME]", "Show the registers of all harts of a VM.", rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 0, debug_one);
+	return remote_main(log, &debug_table, &r, argc, argv, 0, debug_one);
 }

@@ -97,17 +97,30 @@ static int balloon_one(struct remote *r, const char *name, const struct operands
 	return 0;
 }
 
+#define KVMTOOL_INSTEAD "say how large the balloon is to be: lkvm balloon NAME SIZE"
+
+static const struct option_spec balloon_rows[] = {
+	REMOTE_NAME,
+	REMOTE_ALL,
+	REMOTE_JSON,
+	/* kvmtool's: by how much, not to what. */
+	{"inflate", 'i', "N", KVMTOOL_INSTEAD, NULL, .set = option_refuse, .hidden = true},
+	{"deflate", 'd', "N", KVMTOOL_INSTEAD, NULL, .set = option_refuse, .hidden = true},
+	{.name = NULL},
+};
+
+const struct option_table balloon_table = {
+	"balloon", "[NAME] [SIZE]",
+	"Take SIZE of memory (MiB, or with K M G T) from a VM that has a balloon;\n"
+	"0 gives all of it back. Without SIZE: show what it holds, and the guest's\n"
+	"own figures.",
+	balloon_rows, false};
+
 int cmd_balloon(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"balloon", "[NAME] [SIZE]",
-		"Take SIZE of memory (MiB, or with K M G T) from a VM that has a balloon;\n"
-		"0 gives all of it back. Without SIZE: show what it holds, and the guest's\n"
-		"own figures.",
-		rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 1, balloon_one);
+	return remote_main(log, &balloon_table, &r, argc, argv, 1, balloon_one);
 }
 
 /* --- link ------------------------------------------------------------------- */
@@ -135,16 +148,17 @@ static int link_one(struct remote *r, const char *name, const struct operands *o
 	return device_command(r, name, device ? device : "net0", words, err);
 }
 
+const struct option_table link_table = {
+	"link", "[NAME] [DEVICE] [up|down]",
+	"Plug the cable of a VM's network device (net0) in or out. Without up or down:\n"
+	"show how it is.",
+	rows, false};
+
 int cmd_link(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"link", "[NAME] [DEVICE] [up|down]",
-		"Plug the cable of a VM's network device (net0) in or out. Without up or down:\n"
-		"show how it is.",
-		rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 2, link_one);
+	return remote_main(log, &link_table, &r, argc, argv, 2, link_one);
 }
 
 /* --- resize ------------------------------------------------------------------ */
@@ -166,14 +180,15 @@ static int resize_one(struct remote *r, const char *name, const struct operands 
 	return device_command(r, name, disk, words, err);
 }
 
+const struct option_table resize_table = {
+	"resize", "[NAME] DISK [SIZE]",
+	"Give the image of a VM's disk (disk0, disk1, ...) this SIZE (MiB, or with\n"
+	"K M G T), and tell the guest. Without SIZE: tell it how large the image is now.",
+	rows, false};
+
 int cmd_resize(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"resize", "[NAME] DISK [SIZE]",
-		"Give the image of a VM's disk (disk0, disk1, ...) this SIZE (MiB, or with\n"
-		"K M G T), and tell the guest. Without SIZE: tell it how large the image is now.",
-		rows, false};
 	struct remote r = {.name = NULL};
 
-	return remote_main(log, &table, &r, argc, argv, 2, resize_one);
+	return remote_main(log, &resize_table, &r, argc, argv, 2, resize_one);
 }

@@ -104,15 +104,16 @@ static int events(struct log *log, const struct remote *r)
 	return status;
 }
 
+const struct option_table events_table = {
+	"events", "[NAME]", "Tell what happens to a VM until it ends, one line of JSON each.", rows,
+	false};
+
 int cmd_events(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"events", "[NAME]",
-		"Tell what happens to a VM until it ends, one line of JSON each.", rows, false};
 	struct remote r = {.name = NULL};
 	struct operands ops;
 	struct error err;
-	int status = 0, ret = remote_parse(&table, &r, argc, argv, &ops, 0, &err);
+	int status = 0, ret = remote_parse(&events_table, &r, argc, argv, &ops, 0, &err);
 
 	if (ret < 0) {
 		log_fatal(log, "%s", err.msg);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What a guest's kernel needs: built in, or as modules that lkvm or the guest loads. */
 static int help_kconfig(void)
@@ -46,24 +47,10 @@ static int help_kconfig(void)
 	return 0;
 }
 
-int cmd_help(struct log *log, int argc, char **argv)
+static void help_all(void)
 {
-	char help_word[] = "--help";
-	char *words[] = {help_word};
 	const struct command *c;
-	struct error err;
 
-	if (argc > 0) {
-		if (!strcmp(argv[0], "kconfig"))
-			return help_kconfig();
-		for (c = commands; c->name; c++)
-			if (!strcmp(c->name, argv[0]) && c->run != cmd_help)
-				return c->run(log, 1, words);
-		if (strcmp(argv[0], "help") && strcmp(argv[0], "--help")) {
-			fail(&err, "there is no command %s; \"lkvm help\" lists them", argv[0]);
-			return not_started(log, &err);
-		}
-	}
 	printf("lkvm - light virtual machines on RISC-V KVM\n\n"
 	       "usage: lkvm COMMAND [options]\n"
 	       "       lkvm KERNEL [options]        the same as: lkvm run -k KERNEL [options]\n\n"
@@ -72,15 +59,67 @@ int cmd_help(struct log *log, int argc, char **argv)
 		if (c->common)
 			printf("  %-10s %s\n", c->name, c->summary);
 	printf("\n\"lkvm help COMMAND\" explains one and lists its options; \"lkvm help kconfig\"\n"
-	       "prints what a guest's kernel needs.\n");
-	return 0;
+	       "prints what a guest's kernel needs. Man pages: lkvm(1), lkvm-run(1).\n");
+}
+
+static const struct option_spec no_rows[] = {{.name = NULL}};
+
+const struct option_table help_table = {"help", "[COMMAND]", "Explain a command.", no_rows, true};
+const struct option_table version_table = {"version", NULL, "Print the version.", no_rows, false};
+
+static int help_about(struct log *log, const char *topic)
+{
+	const struct command *c = command_find(topic);
+	char help_word[] = "--help";
+	char *words[] = {help_word};
+	struct error err;
+
+	if (!strcmp(topic, "kconfig"))
+		return help_kconfig();
+	if (c && c->run != cmd_help)
+		return c->run(log, 1, words);
+	if (c) {
+		help_all();
+		return 0;
+	}
+	if (!command_near(topic))
+		fail(&err, "there is no command %s; \"lkvm help\" lists them", topic);
+	else
+		fail(&err, "there is no command %s; did you mean \"lkvm help %s\"?", topic,
+		     command_near(topic));
+	return not_started(log, &err);
+}
+
+int cmd_help(struct log *log, int argc, char **argv)
+{
+	struct operands ops;
+	struct error err;
+	int ret = options_parse(&help_table, NULL, argc, argv, &ops, &err);
+
+	if (ret < 0)
+		return not_started(log, &err);
+	if (!ret && ops.argc)
+		ret = help_about(log, ops.argv[0]);
+	else {
+		help_all();
+		ret = 0;
+	}
+	operands_free(&ops);
+	return ret;
 }
 
 int cmd_version(struct log *log, int argc, char **argv)
 {
-	(void)log;
-	(void)argc;
-	(void)argv;
-	printf("lkvm %s\n", LKVM_VERSION);
+	struct operands ops;
+	struct error err;
+	int ret = options_parse(&version_table, NULL, argc, argv, &ops, &err);
+
+	if (ret < 0)
+		return not_started(log, &err);
+	if (ret > 0)
+		options_help(&version_table, STDOUT_FILENO);
+	else
+		printf("lkvm %s\n", LKVM_VERSION);
+	operands_free(&ops);
 	return 0;
 }

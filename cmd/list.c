@@ -14,11 +14,26 @@ struct list_options {
 	bool json;
 };
 
+static int set_nothing(void *target, const struct option_spec *opt, const char *value, bool on,
+		       struct error *err)
+{
+	(void)target;
+	(void)opt;
+	(void)value;
+	(void)on;
+	(void)err;
+	return 0;
+}
+
 static const struct option_spec rows[] = {
 	{.name = "json",
 	 .help = "print JSON",
 	 .set = option_set_flag,
 	 .offset = offsetof(struct list_options, json)},
+	/* kvmtool's. */
+	{"run", 'i', NULL, "what is listed anyway", NULL, .set = set_nothing, .hidden = true},
+	{"rootfs", 'r', NULL, "lkvm keeps no root file systems", NULL, .set = option_refuse,
+	 .hidden = true},
 	{.name = NULL},
 };
 
@@ -99,17 +114,17 @@ static int list(const struct list_options *o, struct error *err)
 	return 0;
 }
 
+const struct option_table list_table = {"list", NULL, "List your running VMs.", rows, false};
+
 int cmd_list(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {"list", NULL, "List your running VMs.", rows,
-						  false};
 	struct list_options o = {false};
 	struct operands ops;
 	struct error err;
-	int ret = options_parse(&table, &o, argc, argv, &ops, &err);
+	int ret = options_parse(&list_table, &o, argc, argv, &ops, &err);
 
 	if (ret > 0)
-		options_help(&table, STDOUT_FILENO);
+		options_help(&list_table, STDOUT_FILENO);
 	else if (!ret)
 		ret = list(&o, &err);
 	operands_free(&ops);

@@ -20,6 +20,16 @@ static int one_name(struct remote *r, const char *name, struct error *err)
 	return 0;
 }
 
+static bool takes_all(const struct option_table *table)
+{
+	const struct option_spec *row;
+
+	for (row = table->rows; row->name; row++)
+		if (row->letter == 'a')
+			return true;
+	return false;
+}
+
 static int choose(const struct option_table *table, struct remote *r, const struct operands *ops,
 		  int max, struct error *err)
 {
@@ -30,10 +40,13 @@ static int choose(const struct option_table *table, struct remote *r, const stru
 	if (!r->all && !r->name && ops->argc)
 		r->name = ops->argv[r->next++];
 	if (!r->all && !r->name)
-		return fail(err,
-			    "lkvm %s wants the name of a VM, or -a for all (\"lkvm list\" "
-			    "shows them)",
-			    table->command);
+		return fail(err, "lkvm %s wants the name of a VM%s (\"lkvm list\" shows them)",
+			    table->command, takes_all(table) ? ", or -a for all" : "");
+	if (r->all && !max && ops->argc)
+		return fail(err, "-a and %s: all VMs, or one of them", ops->argv[0]);
+	if (!max && ops->argc > r->next)
+		return fail(err, "%s and %s: lkvm %s takes one VM%s", r->name, ops->argv[r->next],
+			    table->command, takes_all(table) ? ", or -a for all" : "");
 	if (ops->argc - r->next > max)
 		return fail(err, "lkvm %s takes no operand %s", table->command,
 			    ops->argv[r->next + max]);

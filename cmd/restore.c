@@ -14,6 +14,7 @@
 #include "lkvm/control.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/snapshot/snapshot.h"
+#include "service.h"
 #include "vm_options.h"
 
 #include <stdio.h>
@@ -51,20 +52,23 @@ static const struct option_spec fixed_rows[] = {
 	 .set = option_set_word, FIELD(hgatp), .words = paging_words},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
 	 .set = option_set_uint, FIELD(common.vm.timeout_s)},
+	GDB_ROW,
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
 	 .set = set_loglevel},
 };
 
-struct restore_table {
+struct restore_rows {
 	struct option_table table;
 	struct option_spec rows[ARRAY_SIZE(fixed_rows) + MAX_VIRTIO_ROWS + 1];
 };
 
-static void make_table(struct restore_table *t)
+struct option_table *restore_table(void)
 {
+	struct restore_rows *t = calloc(1, sizeof(*t));
 	size_t row;
 
-	memset(t, 0, sizeof(*t));
+	if (!t)
+		return NULL;
 	for (row = 0; row < ARRAY_SIZE(fixed_rows); row++)
 		t->rows[row] = fixed_rows[row];
 	add_virtio_rows(t->rows, row, "Devices");
@@ -74,6 +78,7 @@ static void make_table(struct restore_table *t)
 		.summary = "Start a virtual machine that goes on from a snapshot.\n\n"
 			   "Devices are given again, as to \"lkvm run\"; all else is in the file.",
 		.rows = t->rows};
+	return &t->table;
 }
 
 static int settle_reset(const struct restore_options *o, struct vm_config *cfg, bool firmware,
@@ -138,19 +143,23 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	return 0;
 }
 
-static int start(struct log *log, const struct vm_config *cfg)
+static int start(struct log *log, const struct vm_config *cfg, const struct vm_options *o)
 {
+	struct service service = SERVICE_INIT;
+	enum vm_verdict verdict;
 	struct error err;
 	struct vm *vm = vm_open(cfg, log, &err);
 
 	if (!vm)
 		return not_started(log, &err);
 	vm->control = control_create(vm, vm_commands, &err);
-	if (!vm->control) {
+	if (!vm->control || vm_let_debug(vm, o, &err) || service_begin(&service, vm, false, &err)) {
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
-	return vm_close(vm, vm_run(vm));
+	verdict = vm_run(vm);
+	service_end(&service);
+	return vm_close(vm, verdict);
 }
 
 static int restore(struct log *log, struct restore_options *o, const char *path)
@@ -169,7 +178,7 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 	} else {
 		snapshot_image(&image, &file, &saved);
 		saved.cfg.image = &image.image;
-		ret = start(log, &saved.cfg);
+		ret = start(log, &saved.cfg, &o->common);
 	}
 	snapshot_saved_free(&saved);
 	snapshot_path_close(&file);
@@ -179,17 +188,20 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 int cmd_restore(struct log *log, int argc, char **argv)
 {
 	struct restore_options o = {.common.level = LOG_LEVEL_WARNING};
-	struct restore_table t;
+	struct option_table *t = restore_table();
 	struct operands ops;
 	struct error err;
 	int ret;
 
-	make_table(&t);
-	ret = options_parse(&t.table, &o, argc, argv, &ops, &err);
+	if (!t) {
+		fail(&err, "no memory");
+		return not_started(log, &err);
+	}
+	ret = options_parse(t, &o, argc, argv, &ops, &err);
 	if (!ret && ops.argc != 1)
 		ret = fail(&err, "lkvm restore wants one FILE");
 	if (ret > 0) {
-		options_help(&t.table, STDOUT_FILENO);
+		options_help(t, STDOUT_FILENO);
 		ret = 0;
 	} else if (ret < 0) {
 		ret = not_started(log, &err);
@@ -199,5 +211,6 @@ int cmd_restore(struct log *log, int argc, char **argv)
 	}
 	vm_options_free(&o.common);
 	operands_free(&ops);
+	free(t);
 	return ret;
 }

@@ -6,11 +6,13 @@
  *   0 power-off   124 --timeout   125 not started   126 the guest died
  *   128+n ended by signal n
  *
- * With a command behind "--" the status is the command's (command.c).
+ * With a command behind "--" the status is the command's (command.c), with a script the
+ * script's (script.c).
  *
  * The option table is made when the command starts, because a row for each ISA
  * and SBI extension that can be hidden comes from the tables in riscv/isa.c.
  */
+#include "run.h"
 #include "cmd.h"
 #include "command.h"
 #include "lkvm/arch.h"
@@ -18,6 +20,8 @@
 #include "lkvm/guest_console.h"
 #include "lkvm/riscv/config.h"
 #include "lkvm/virtio/kind.h"
+#include "script.h"
+#include "service.h"
 #include "vm_options.h"
 
 #include <glob.h>
@@ -33,7 +37,11 @@ struct run_options {
 	struct vm_options common;
 	struct arch_config arch;
 	struct command_run command;
+	struct script_options script;
+	struct service service;
 	char default_name[32], default_kernel[512];
+	struct option_table *table;
+	struct operands ops;
 };
 
 static int set_mem(void *target, const struct option_spec *opt, const char *value, bool on,
@@ -198,7 +206,7 @@ static int set_id(void *target, const struct option_spec *opt, const char *value
 
 static const struct option_spec run_rows[] = {
 	{"kernel", 'k', "FILE", "Linux Image (also gzip, EFI zboot) or ELF to start", "Guest",
-	 STRING(common.vm.kernel)},
+	 STRING(common.vm.kernel), .operand = true},
 	{"initrd", 'i', "FILE", "initial RAM disk: any file", NULL, STRING(common.vm.initrd)},
 	{"params", 'p', "TEXT", "kernel command line, after lkvm's own words", NULL,
 	 STRING(common.vm.params)},
@@ -229,17 +237,21 @@ static const struct option_spec run_rows[] = {
 	 WORD(common.vm.console, console_words)},
 	{"virtio-transport", 0, "KIND", "what virtio devices sit behind: auto, mmio, pci", NULL,
 	 WORD(common.vm.transport, transport_words)},
-	{"name", 0, "NAME", "what the VM is called (guest-PID)", "Running", .set = set_vm_name},
+	{"config", 0, "FILE", "options from a file, \"option = value\" a line", "Running",
+	 .set = option_set_file},
+	{"name", 0, "NAME", "what the VM is called (guest-PID)", NULL, .set = set_vm_name},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
 	 .set = set_timeout},
 	{"on-reboot", 0, "WHAT", "when the guest resets: restart, exit (restart)", NULL,
 	 WORD(common.vm.on_reset, reset_words)},
+	GDB_ROW,
 	{"dump-dtb", 0, "FILE", "write the guest's device tree to a file", NULL,
 	 STRING(common.vm.dump_dtb)},
+	SCRIPT_ROWS(offsetof(struct run_options, script)),
 	{"modules", 0, "DIR", "kernel modules for a command (/lib/modules/RELEASE)", "Command",
 	 STRING(command.modules)},
 	{"env", 0, "NAME[=VALUE]", "a variable for a command's environment; repeat for more", NULL,
-	 .set = add_env},
+	 .set = add_env, .many = true},
 	{"dry-run", 0, NULL, "settle everything, print it, start nothing", NULL,
 	 FLAG(common.vm.dry_run)},
 	{"loglevel", 0, "LEVEL", "error, warning, info, debug (warning)", NULL,
@@ -249,16 +261,16 @@ static const struct option_spec run_rows[] = {
 /* Rows of virtio devices come behind this one. */
 #define VIRTIO_ROWS_BEHIND "virtio-transport"
 
-struct run_table {
+struct run_rows {
 	struct option_table table;
-	struct option_spec
-		rows[ARRAY_SIZE(run_rows) + MAX_VIRTIO_ROWS + ISA_EXT_COUNT + SBI_EXT_COUNT + 1];
+	struct option_spec rows[ARRAY_SIZE(run_rows) + MAX_VIRTIO_ROWS + ISA_EXT_COUNT +
+				SBI_EXT_COUNT + MAX_FOREIGN_ROWS + 1];
 	char names[ISA_EXT_COUNT + SBI_EXT_COUNT][32];
 };
 
-static struct run_table *make_table(void)
+struct option_table *run_table(void)
 {
-	struct run_table *t = calloc(1, sizeof(*t));
+	struct run_rows *t = calloc(1, sizeof(*t));
 	size_t row = 0, name = 0;
 	unsigned int i;
 
@@ -287,6 +299,8 @@ static struct run_table *make_table(void)
 						    .offset = i,
 						    .hidden = true};
 	}
+	for (i = 0; i < MAX_FOREIGN_ROWS && foreign_rows[i].name; i++)
+		t->rows[row++] = foreign_rows[i];
 	t->table = (struct option_table){.command = "run",
 					 .operands = "[KERNEL] [-- COMMAND]",
 					 .summary = "Start a virtual machine in the foreground.\n\n"
@@ -294,7 +308,7 @@ static struct run_table *make_table(void)
 						    "ISA or SBI extension from the\n"
 						    "guest; \"lkvm caps\" lists them by name.",
 					 .rows = t->rows};
-	return t;
+	return &t->table;
 }
 
 /* A kernel tree's own, the host's, or the one in /boot that sorts last. */
@@ -341,6 +355,8 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 		find_kernel(o, log);
 	if (!o->common.vm.firmware && !o->common.vm.kernel)
 		return fail(err, "no kernel: name one with -k, or a firmware with -f");
+	if (script_settle(&o->script, &o->common.vm, ops->nr_rest, err))
+		return -1;
 	if (ops->nr_rest &&
 	    command_prepare(&o->command, &o->common.vm, ops->nr_rest, ops->rest, log, err))
 		return -1;
@@ -359,6 +375,20 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 	}
 	o->common.vm.arch = &o->arch;
 	return 0;
+}
+
+/* What the VM is to do besides running. */
+static int accompany(struct run_options *o, struct vm *vm, struct error *err)
+{
+	bool later = script_goes_on(&o->script);
+
+	if (vm_let_debug(vm, &o->common, err) || service_begin(&o->service, vm, later, err))
+		return -1;
+	if (later) {
+		o->script.run.on_done = service_ready;
+		o->script.run.opaque = &o->service;
+	}
+	return command_watch(&o->command, vm, err) || script_begin(&o->script, vm, err) ? -1 : 0;
 }
 
 static int run(struct log *log, struct run_options *o)
@@ -386,48 +416,75 @@ static int run(struct log *log, struct run_options *o)
 	}
 	if (!vm->control)
 		log_warning(log, "the VM can't be reached by other commands: %s", err.msg);
-	if (command_watch(&o->command, vm, &err)) {
+	if (accompany(o, vm, &err)) {
+		service_end(&o->service);
 		vm_destroy(vm);
 		return not_started(log, &err);
 	}
 	verdict = vm_run(vm);
+	service_end(&o->service);
 	len = guest_console_tail(vm->console, tail);
 	status = vm_close(vm, verdict);
 	if (o->command.status)
 		return command_verdict(&o->command, verdict, tail, len, log);
-	return status;
+	return script_verdict(&o->script, verdict, status, log);
+}
+
+int run_parse(int argc, char **argv, struct log *log, struct run_options **result,
+	      struct error *err)
+{
+	struct run_options *o = calloc(1, sizeof(*o));
+	int ret;
+
+	*result = o;
+	if (!o)
+		return fail(err, "no memory");
+	o->common = (struct vm_options){
+		.vm = {.cpus = 1, .console_in = STDIN_FILENO, .console_out = STDOUT_FILENO},
+		.level = LOG_LEVEL_WARNING};
+	o->script = (struct script_options){.script = SCRIPT_INIT};
+	o->service = (struct service)SERVICE_INIT;
+	o->table = run_table();
+	if (!o->table)
+		return fail(err, "no memory");
+	ret = options_parse(o->table, o, argc, argv, &o->ops, err);
+	if (ret > 0)
+		options_help(o->table, STDOUT_FILENO);
+	if (ret)
+		return ret;
+	atomic_store(&log->level, o->common.level);
+	return settle(o, &o->ops, log, err);
+}
+
+const struct vm_config *run_config(const struct run_options *o)
+{
+	return &o->common.vm;
+}
+
+void run_options_free(struct run_options *o)
+{
+	if (!o)
+		return;
+	command_free(&o->command);
+	vm_options_free(&o->common);
+	script_options_free(&o->script);
+	operands_free(&o->ops);
+	free(o->table);
+	free(o);
 }
 
 int cmd_run(struct log *log, int argc, char **argv)
 {
-	struct run_table *t = make_table();
-	struct run_options o = {
-		.common = {.vm = {.cpus = 1,
-				  .console_in = STDIN_FILENO,
-				  .console_out = STDOUT_FILENO},
-			   .level = LOG_LEVEL_WARNING},
-	};
-	struct operands ops;
+	struct run_options *o;
 	struct error err;
-	int ret;
+	int ret = run_parse(argc, argv, log, &o, &err);
 
-	if (!t) {
-		fail(&err, "no memory");
-		return not_started(log, &err);
-	}
-	ret = options_parse(&t->table, &o, argc, argv, &ops, &err);
-	if (ret > 0) {
-		options_help(&t->table, STDOUT_FILENO);
-		ret = 0;
-	} else if (ret < 0) {
+	if (ret < 0)
 		ret = not_started(log, &err);
-	} else {
-		atomic_store(&log->level, o.common.level);
-		ret = settle(&o, &ops, log, &err) ? not_started(log, &err) : run(log, &o);
-	}
-	command_free(&o.command);
-	vm_options_free(&o.common);
-	operands_free(&ops);
-	free(t);
+	else if (ret > 0)
+		ret = 0;
+	else
+		ret = run(log, o);
+	run_options_free(o);
 	return ret;
 }

@@ -46,7 +46,7 @@ static const struct option_spec rows[] = {
 	{.name = NULL},
 };
 
-static const struct option_table table = {
+const struct option_table snapshot_table = {
 	"snapshot", "NAME FILE | info FILE | verify FILE",
 	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what a file\n"
 	"has, \"verify\" checks all of it; \"lkvm restore\" starts a VM from one.",
@@ -292,10 +292,10 @@ int cmd_snapshot(struct log *log, int argc, char **argv)
 	struct snapshot_options o = {.encoding = SNAPSHOT_RAW};
 	struct operands ops;
 	struct error err;
-	int ret = options_parse(&table, &o, argc, argv, &ops, &err);
+	int ret = options_parse(&snapshot_table, &o, argc, argv, &ops, &err);
 
 	if (ret > 0) {
-		options_help(&table, STDOUT_FILENO);
+		options_help(&snapshot_table, STDOUT_FILENO);
 		operands_free(&ops);
 		return 0;
 	}

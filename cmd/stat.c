@@ -20,6 +20,9 @@ static const struct option_spec rows[] = {
 	 .help = "with KVM's own figures",
 	 .set = option_set_flag,
 	 .offset = offsetof(struct stat_options, exits)},
+	/* kvmtool's. */
+	{"memory", 'm', NULL, "\"lkvm balloon NAME\" shows the guest's own figures of its memory",
+	 NULL, .set = option_refuse, .hidden = true},
 	{.name = NULL},
 };
 
@@ -67,12 +70,12 @@ static int stat_one(struct remote *r, const char *name, const struct operands *o
 	return 0;
 }
 
+const struct option_table stat_table = {
+	"stat", "[NAME]", "Show what a VM has counted: exits, interrupts, queues.", rows, false};
+
 int cmd_stat(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"stat", "[NAME]", "Show what a VM has counted: exits, interrupts, queues.", rows,
-		false};
 	struct stat_options o = {.exits = false};
 
-	return remote_main(log, &table, &o.remote, argc, argv, 0, stat_one);
+	return remote_main(log, &stat_table, &o.remote, argc, argv, 0, stat_one);
 }

@@ -141,17 +141,18 @@ static int stop_all(struct log *log, const struct stop_options *o)
 	return status;
 }
 
+const struct option_table stop_table = {
+	"stop", "[NAME]",
+	"Have a VM's guest power off by its power button (lkvm run --power-button),\n"
+	"and end the VM if it does not in time, or has no such button.",
+	rows, false};
+
 int cmd_stop(struct log *log, int argc, char **argv)
 {
-	static const struct option_table table = {
-		"stop", "[NAME]",
-		"Have a VM's guest power off by its power button (lkvm run --power-button),\n"
-		"and end the VM if it does not in time, or has no such button.",
-		rows, false};
 	struct stop_options o = {.timeout = STOP_SECONDS};
 	struct operands ops;
 	struct error err;
-	int status = 0, ret = remote_parse(&table, &o.remote, argc, argv, &ops, 0, &err);
+	int status = 0, ret = remote_parse(&stop_table, &o.remote, argc, argv, &ops, 0, &err);
 
 	if (!ret)
 		ret = check(&o, &err);

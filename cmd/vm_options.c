@@ -42,6 +42,25 @@ int set_loglevel(void *target, const struct option_spec *opt, const char *value,
 	return log_level_parse(value, &o->level, err);
 }
 
+int set_gdb(void *target, const struct option_spec *opt, const char *value, bool on,
+	    struct error *err)
+{
+	struct vm_options *o = target;
+
+	(void)opt;
+	(void)on;
+	o->debug = true;
+	return gdb_parse(value, &o->gdb, err);
+}
+
+int vm_let_debug(struct vm *vm, const struct vm_options *o, struct error *err)
+{
+	if (!o->debug)
+		return 0;
+	vm->gdb = gdb_create(vm, &o->gdb, err);
+	return vm->gdb ? 0 : -1;
+}
+
 /* A virtio device: which kind is told by the row's offset. */
 static int add_virtio(void *target, const struct option_spec *opt, const char *value, bool on,
 		      struct error *err)
@@ -102,6 +121,7 @@ size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group)
 						   .group = i ? NULL : group,
 						   .parts = virtio_kinds[i]->words,
 						   .set = add_virtio,
+						   .many = !virtio_kinds[i]->single,
 						   .offset = i};
 		if (virtio_kinds[i] == &virtio_net_kind)
 			rows[row++] = (struct option_spec){
@@ -109,6 +129,7 @@ size_t add_virtio_rows(struct option_spec *rows, size_t row, const char *group)
 				.arg = "[ADDRESS:]HOSTPORT:GUESTPORT[/udp]",
 				.help = "connections to this port of the host reach the guest, by "
 					"the first network device in user mode; repeat for more",
+				.many = true,
 				.set = add_publish};
 	}
 	return row;

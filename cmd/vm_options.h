@@ -6,6 +6,7 @@
 #ifndef CMD_VM_OPTIONS_H
 #define CMD_VM_OPTIONS_H
 
+#include "lkvm/gdb.h"
 #include "lkvm/options.h"
 #include "lkvm/virtio/net.h"
 #include "lkvm/vm.h"
@@ -16,6 +17,7 @@
 /**
  * struct vm_options - the target of these setters: the first member of a command's own
  * @publish, @nr_publish: ports, for vm_options_settle() to hand on
+ * @debug: a debugger may come, at @gdb
  */
 struct vm_options {
 	struct vm_config vm;
@@ -23,17 +25,38 @@ struct vm_options {
 	const char *publish[VIRTIO_NET_MAX_PUBLISH];
 	size_t nr_publish;
 	char *network; /* the words of the device that got them */
+	bool debug;
+	struct gdb_address gdb;
 };
 
 /* In the order of the enums that they stand for. */
 extern const char *const paging_words[];
 extern const char *const reset_words[];
 
-/* Setters: "--name" and "--loglevel". */
+/* What options of others' are refused with (foreign.c); ended by a row without a name. */
+#define MAX_FOREIGN_ROWS 40
+extern const struct option_spec foreign_rows[];
+
+/* "--gdb" */
+#define GDB_ROW                                                                                    \
+	{                                                                                          \
+		"gdb", 0, "ADDR[,wait]",                                                           \
+			"let GDB in at PORT, HOST:PORT or unix:PATH; wait: do not start without",  \
+			NULL, .set = set_gdb                                                       \
+	}
+
+/* Setters: "--name", "--loglevel" and "--gdb". */
 int set_vm_name(void *target, const struct option_spec *opt, const char *value, bool on,
 		struct error *err);
 int set_loglevel(void *target, const struct option_spec *opt, const char *value, bool on,
 		 struct error *err);
+int set_gdb(void *target, const struct option_spec *opt, const char *value, bool on,
+	    struct error *err);
+
+/**
+ * vm_let_debug() - listen for a debugger, where one was asked for; before vm_run()
+ */
+int vm_let_debug(struct vm *vm, const struct vm_options *o, struct error *err);
 
 /**
  * vm_options_settle() - put what was said of other options into these

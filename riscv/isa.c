@@ -285,7 +285,9 @@ int isa_decide(const struct kvm_vcpu *vcpu, const struct isa_request *req, bool 
 	ret = kvm_get_reg(vcpu, reg_id(REG_TIMER, 0, TIMER_FREQUENCY, REG_SIZE_U64),
 			  &isa->timebase);
 	if (ret)
-		return fail_errno(err, -ret, "KVM does not tell the frequency of the time CSR");
+		return fail_errno(err, -ret,
+				  "this host's KVM is not RISC-V's: it does not tell the frequency "
+				  "of the time CSR");
 	/* 6.4 and older have no such register: all their hosts run Sv39 guests. */
 	if (reg_get_long(vcpu, REG_CONFIG, 0, CONFIG_SATP_MODE, &isa->satp_mode))
 		isa->satp_mode = isa->xlen == 64 ? 8 : 1;

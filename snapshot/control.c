@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The control socket's command "snapshot": save the VM into the file whose descriptor
+ * The control socket's commands "snapshot" and "dump".
+ *
+ * "snapshot": save the VM into the file whose descriptor
  * came with the request. Arguments: "compress" ("none", "zlib"). The answer says what the
  * state is called, how many bytes were written, and how long the guest stood still.
+ *
+ * "dump": the same with a core file, without arguments.
  *
  * The VM opens nothing by path and renames nothing: whoever asks has made the file, and
  * puts it in place when it has got to the disk.
@@ -11,6 +15,7 @@
  */
 #include "lkvm/snapshot/control.h"
 
+#include "lkvm/snapshot/dump.h"
 #include "lkvm/snapshot/snapshot.h"
 
 #include <errno.h>
@@ -63,7 +68,22 @@ static int do_snapshot(struct control_call *call, json_t **result, struct error 
 	return *result ? 0 : fail(err, "no memory");
 }
 
+static int do_dump(struct control_call *call, json_t **result, struct error *err)
+{
+	const struct snapshot_io io = {.ops = &snapshot_io_linux};
+	struct dump_result done;
+
+	if (control_arguments(call, err, "{}") || check_fd(call->fd, err) ||
+	    dump_write(call->vm, io, call->fd, &done, err))
+		return -1;
+	*result = json_pack("{s:I, s:I}", "written", (json_int_t)done.written, "paused",
+			    (json_int_t)(done.paused_ns / 1000));
+	return *result ? 0 : fail(err, "no memory");
+}
+
 const struct control_command snapshot_commands[] = {
 	{"snapshot", do_snapshot, "save the VM into the file that comes along"},
+	{"dump", do_dump,
+	 "write memory and registers for debuggers into the file that comes along"},
 	{NULL, NULL, NULL},
 };

@@ -124,12 +124,12 @@ int snapshot_target_commit(struct snapshot_target *t, struct error *err)
 	int ret = t->io.ops->sync(t->io.opaque, t->fd);
 
 	if (ret)
-		fail_errno(err, -ret, "the snapshot did not get to the disk; %s is as it was",
+		fail_errno(err, -ret, "the new file did not get to the disk; %s is as it was",
 			   t->name);
 	if (!ret) {
 		ret = t->io.ops->rename(t->io.opaque, t->dir, t->temporary, t->name);
 		if (ret)
-			fail_errno(err, -ret, "cannot put the snapshot in place of %s", t->name);
+			fail_errno(err, -ret, "cannot put the new file in place of %s", t->name);
 	}
 	if (ret) {
 		snapshot_target_abort(t);

@@ -15,6 +15,7 @@
  *
  * Thread: the loop's, which serves nothing else meanwhile.
  */
+#include "lkvm/gdb.h"
 #include "lkvm/vcpu.h"
 #include "private.h"
 
@@ -35,6 +36,9 @@ static int may_save(struct vm *vm, struct error *err)
 	if (vm->verdict != VM_ALIVE)
 		reasons_add(&why, "it is about to end or to restart");
 	pthread_mutex_unlock(&vm->lock);
+	if (gdb_attached(vm->gdb))
+		reasons_add(&why,
+			    "a debugger is attached, which may have breakpoints in its memory");
 	arch_state_obstacles(vm, &why);
 	return reasons_fail(&why, "the VM can't be saved", err);
 }

@@ -379,8 +379,9 @@ static int check_type(const struct stat *st, const char *path, struct error *err
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return 0;
-	return fail(err, "a disk is a regular file or a block device: %s is %s", path,
-		    type_name(st->st_mode));
+	return fail(err, "a disk is a regular file or a block device: %s is %s%s", path,
+		    type_name(st->st_mode),
+		    S_ISDIR(st->st_mode) ? " (--share gives one to a guest)" : "");
 }
 
 static int open_image(const struct blk_file_config *c, bool direct, bool exclusive,

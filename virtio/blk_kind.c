@@ -10,8 +10,11 @@
 #include "lkvm/suboptions.h"
 #include "lkvm/virtio/blk.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define DEFAULT_QUEUE_SIZE 512
 #define QUEUE_SIZE_LIMIT 1024
@@ -61,17 +64,45 @@ static int check(const char *path, const struct disk_words *w, struct error *err
 {
 	if (!*path)
 		return fail(err, "which file? (PATH[,ro][,direct]…)");
-	if (strcmp(w->format, "raw"))
+	if (w->format && strcmp(w->format, "raw") != 0)
 		return fail(
 			err,
 			"lkvm itself reads and writes raw images only, not 'format=%s': let "
 			"qemu-storage-daemon serve the image (--blockdev … --export "
-			"type=vhost-user-blk,…) and give its socket to lkvm as a vhost-user-blk "
-			"device",
+			"type=vhost-user-blk,…), and name its socket: --vhost-user blk,socket=PATH",
 			w->format);
 	if (w->serial && !printable(w->serial))
 		return fail(err, "'serial' consists of printable characters without spaces");
 	return 0;
+}
+
+/*
+ * A qcow2 image taken for a raw one gives the guest nonsense, and is ruined by what the guest
+ * writes. Who says "format=raw" means it.
+ */
+static int check_content(const char *path, const struct disk_words *w, struct error *err)
+{
+	static const char magic[] = {'Q', 'F', 'I', '\xfb'};
+	char begin[sizeof(magic)] = "";
+	struct stat st;
+	int fd;
+
+	if (w->format || stat(path, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0; /* opening it for good says why */
+	if (read_all(fd, begin, sizeof(begin)) < 0)
+		begin[0] = '\0';
+	close(fd);
+	if (memcmp(begin, magic, sizeof(magic)) != 0)
+		return 0;
+	return fail(
+		err,
+		"%s is a qcow2 image, and lkvm itself reads and writes raw ones only: convert it "
+		"(qemu-img convert -O raw), or serve it by qemu-storage-daemon and "
+		"--vhost-user blk; ',format=raw' takes it as it is",
+		path);
 }
 
 /* @backend is the disk's or closed afterwards. */
@@ -106,7 +137,6 @@ static int build(const struct virtio_world *world, const char *text, struct virt
 		 struct error *err)
 {
 	struct disk_words w = {
-		.format = "raw",
 		.queues = min_u64(world->nr_vcpus, VIRTIO_BLK_MAX_QUEUES),
 		.queue_size = DEFAULT_QUEUE_SIZE,
 		.aio = BLK_AIO_AUTO,
@@ -117,7 +147,7 @@ static int build(const struct virtio_world *world, const char *text, struct virt
 	char *copy;
 
 	if (!suboptions_parse(text, &image.path, rows, &w, &copy, err) &&
-	    !check(image.path, &w, err)) {
+	    !check(image.path, &w, err) && !check_content(image.path, &w, err)) {
 		image.read_only = w.ro;
 		image.direct = w.direct;
 		if (!blk_file_open(&image, !world->dry_run, world->log, &backend, err))

@@ -32,12 +32,19 @@
 #define QUEUE_BYTES STREAM_BUFFER
 #define FOREGROUND_RETRY_NS NSEC_PER_SEC
 
+static const struct console_words vm_words = {
+	.leave = 'x',
+	.hint = "Ctrl-a x quits, Ctrl-a h helps, Ctrl-a a sends Ctrl-a",
+	.help = "Ctrl-a x  end the virtual machine and lkvm",
+};
+
 struct console {
 	struct loop *loop;
 	struct log *log;
 	struct stream *stream;
 	const struct stream_ops *ops;
 	void *opaque;
+	const struct console_words *words;
 	loop_fn quit;
 	void *quit_opaque;
 	int in, out;
@@ -101,9 +108,9 @@ static void enqueue(struct console *con, uint8_t byte)
 
 static void show_keys(struct console *con)
 {
-	static const char *const lines[] = {
+	const char *const lines[] = {
 		"",
-		"Ctrl-a x  end the virtual machine and lkvm",
+		con->words->help,
 		"Ctrl-a h  show these keys",
 		"Ctrl-a a  send Ctrl-a to the guest",
 		"Ctrl-a and any other key sends both",
@@ -121,13 +128,22 @@ static void show_keys(struct console *con)
 	}
 }
 
+static void leave(struct console *con)
+{
+	if (con->quit)
+		con->quit(con->quit_opaque);
+}
+
 static void key_after_escape(struct console *con, uint8_t key)
 {
+	if ((key | 0x20) == con->words->leave) {
+		leave(con);
+		return;
+	}
 	switch (key) {
 	case 'x':
 	case 'X':
-		if (con->quit)
-			con->quit(con->quit_opaque);
+		leave(con);
 		break;
 	case 'h':
 	case 'H':
@@ -221,7 +237,7 @@ static int start_terminal(struct console *con, struct error *err)
 	con->raw = true;
 	if (isatty(con->log->fd))
 		atomic_store(&con->log->crlf, true);
-	log_plain(con->log, "Ctrl-a x quits, Ctrl-a h helps, Ctrl-a a sends Ctrl-a");
+	log_plain(con->log, "%s", con->words->hint);
 	stream_want_input(con->stream);
 	return 0;
 }
@@ -236,8 +252,9 @@ static void look_for_foreground(void *opaque)
 }
 
 struct console *console_create(struct loop *loop, struct log *log, int in, int out,
-			       const struct stream_ops *ops, void *opaque, loop_fn quit,
-			       void *quit_opaque, struct error *err)
+			       const struct stream_ops *ops, void *opaque,
+			       const struct console_words *words, loop_fn quit, void *quit_opaque,
+			       struct error *err)
 {
 	struct console *con = calloc(1, sizeof(*con));
 	const struct stream_ops *own = &console_stream_ops;
@@ -251,6 +268,7 @@ struct console *console_create(struct loop *loop, struct log *log, int in, int o
 	con->log = log;
 	con->ops = ops;
 	con->opaque = opaque;
+	con->words = words ? words : &vm_words;
 	con->quit = quit;
 	con->quit_opaque = quit_opaque;
 	con->in = in;

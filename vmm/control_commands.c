@@ -10,6 +10,7 @@
 #include "control_parts.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/gdb.h"
 #include "lkvm/kvm_stats.h"
 #include "lkvm/stat.h"
 
@@ -30,6 +31,8 @@ static const char *state(struct control *control)
 {
 	if (control->paused)
 		return "paused";
+	if (gdb_stopped(control->vm->gdb))
+		return "debugged";
 	return vm_suspended(control->vm) ? "suspended" : "running";
 }
 

@@ -291,6 +291,13 @@ long kvm_get_reg_list(const struct kvm_vcpu *vcpu, uint64_t **ids)
 	return (long)n;
 }
 
+int kvm_guest_debug(const struct kvm_vcpu *vcpu, bool on)
+{
+	struct kvm_guest_debug debug = {.control = on ? KVM_GUESTDBG_ENABLE : 0};
+
+	return kvm_vcpu_ioctl(vcpu, KVM_SET_GUEST_DEBUG, (unsigned long)&debug);
+}
+
 int kvm_get_mp_state(const struct kvm_vcpu *vcpu, uint32_t *state)
 {
 	struct kvm_mp_state mp = {0};

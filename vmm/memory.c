@@ -62,7 +62,9 @@ static void *reserve(uint64_t size, uint64_t align, size_t *map_size, struct err
 	map = mmap(NULL, *map_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map != MAP_FAILED)
 		return map;
-	fail_errno(err, errno, "cannot reserve %s of address space for guest memory", text);
+	fail_errno(err, errno,
+		   "-m: cannot reserve %s of address space (a size without a suffix is in MiB)",
+		   text);
 	return NULL;
 }
 

@@ -43,8 +43,9 @@ static const struct suboption *find_row(const struct suboption *rows, const char
 					struct error *err)
 {
 	const char *names[MAX_ROWS + 1];
+	char all[256] = "";
 	const char *near;
-	size_t nr = 0;
+	size_t nr = 0, i;
 
 	for (; nr < MAX_ROWS && rows[nr].name; nr++) {
 		if (!strcmp(rows[nr].name, name))
@@ -53,10 +54,15 @@ static const struct suboption *find_row(const struct suboption *rows, const char
 	}
 	names[nr] = NULL;
 	near = nearest_name(name, names);
-	if (near)
+	if (near) {
 		fail(err, "unknown word '%s': did you mean '%s'?", name, near);
-	else
-		fail(err, "unknown word '%s'", name);
+		return NULL;
+	}
+	for (i = 0; i < nr; i++) {
+		strncat(all, i ? ", " : "", sizeof(all) - strlen(all) - 1);
+		strncat(all, names[i], sizeof(all) - strlen(all) - 1);
+	}
+	fail(err, "unknown word '%s': there are %s", name, all);
 	return NULL;
 }
 

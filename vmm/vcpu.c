@@ -2,11 +2,11 @@
 /*
  * vCPU threads and exits (include/lkvm/vcpu.h).
  *
- * The gate. vm->gate is looked at before every KVM_RUN. Open is the fast path:
- * one load. Otherwise the thread lets KVM finish the exit it was in, counts
- * itself as parked under vm->lock, and waits. A kick that comes between the look
- * and the ioctl is kept by immediate_exit, which the signal's handler sets in
- * the shared area of the vCPU that the thread runs.
+ * The gate. vm->gate is looked at before every KVM_RUN. Open, with no debugger that
+ * holds this vCPU back, is the fast path: two loads. Otherwise the thread lets KVM
+ * finish the exit it was in, counts itself as parked under vm->lock, and waits. A kick
+ * that comes between the look and the ioctl is kept by immediate_exit, which the
+ * signal's handler sets in the shared area of the vCPU that the thread runs.
  *
  * Exits. MMIO goes to the bus; what nobody claims reads as zero and is dropped.
  * System events end the VM or restart it; a guest that shuts down because of a
@@ -21,6 +21,7 @@
 #include "lkvm/vcpu.h"
 
 #include "lkvm/arch.h"
+#include "lkvm/gdb.h"
 #include "lkvm/process.h"
 #include "lkvm/vm.h"
 
@@ -142,6 +143,8 @@ enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_FAIL_ENTRY:
 		return report(vcpu, arch_entry_failure(vcpu, text, sizeof(text)));
 	case KVM_EXIT_DEBUG:
+		if (gdb_hit(vcpu->vm->gdb, vcpu))
+			return VCPU_RUN;
 		return report(vcpu, "a breakpoint was hit, but nobody is debugging this VM");
 	case KVM_EXIT_INTERNAL_ERROR:
 		snprintf(text, sizeof(text), "KVM internal error %u", run->internal.suberror);
@@ -192,7 +195,7 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 	struct vm *vm = vcpu->vm;
 	bool go;
 
-	if (next == VCPU_RUN && atomic_load(&vm->gate) == GATE_OPEN)
+	if (next == VCPU_RUN && atomic_load(&vm->gate) == GATE_OPEN && !atomic_load(&vcpu->held))
 		return true;
 	finish_exit(vcpu);
 
@@ -205,7 +208,8 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 		go = gate != GATE_EXIT;
 		if (!go)
 			break;
-		if ((gate == GATE_OPEN || vcpu->pass) && next == VCPU_RUN)
+		if ((gate == GATE_OPEN || vcpu->pass) && next == VCPU_RUN &&
+		    !atomic_load(&vcpu->held))
 			break;
 		if (gate == GATE_OPEN && next == VCPU_SUSPEND && vm->wake) {
 			vm->wake = false;

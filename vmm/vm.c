@@ -13,7 +13,9 @@
  * at zero as after power-on.
  *
  * Ending. vm_end() may come from a vCPU (power-off, reset, fault), a signal, the
- * timer or a command. The first verdict counts; the loop carries it out.
+ * timer or a command. The first verdict counts; the loop carries it out. SIGTERM first
+ * presses the guest's power button, where it has one, and gives it time; a second ends
+ * the VM at once, as any other signal does.
  *
  * Pausing is a barrier: the gate is closed, every thread kicked, and parked
  * threads counted under vm->lock. A vCPU that waits for a wake-up from suspend,
@@ -27,6 +29,7 @@
 #include "lkvm/arch.h"
 #include "lkvm/arch_state.h"
 #include "lkvm/control.h"
+#include "lkvm/gdb.h"
 #include "lkvm/guest_console.h"
 #include "lkvm/process.h"
 #include "lkvm/vcpu.h"
@@ -39,6 +42,9 @@
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
+
+/* How long a guest may take that is asked to power off by SIGTERM. */
+#define POWER_OFF_SECONDS 30
 
 static int init_sync(struct vm *vm)
 {
@@ -213,7 +219,7 @@ static int restart(struct vm *vm, struct error *err)
 	vm->resets++;
 	vm->origin.known = false;
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||
-	    fill_kvm(vm, err))
+	    fill_kvm(vm, err) || gdb_restarted(vm->gdb, err))
 		return -1;
 	guest_console_restarted(vm->console);
 	if (start_threads(vm, err))
@@ -387,6 +393,29 @@ static void timed_out(void *opaque)
 	vm_end(vm, VM_TIMEOUT);
 }
 
+static void not_off_in_time(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	log_warning(vm->log, "the guest did not power off within %d s when asked, and is stopped",
+		    POWER_OFF_SECONDS);
+	vm_end(vm, VM_SIGNAL);
+}
+
+/* SIGTERM is how a host asks: the guest is asked too, once, where it has a button for that. */
+static bool ask_guest(struct vm *vm, int sig)
+{
+	struct error err;
+
+	if (sig != SIGTERM || vm->end_signal || vm->paused || vm_suspended(vm) ||
+	    arch_power_button(vm, &err))
+		return false;
+	log_info(vm->log, "signal %d: the guest is asked to power off", sig);
+	vm->end_signal = sig;
+	loop_timer_arm(&vm->power_off, now_ns() + POWER_OFF_SECONDS * NSEC_PER_SEC);
+	return true;
+}
+
 static void got_signal(void *opaque, uint32_t events)
 {
 	struct vm *vm = opaque;
@@ -398,6 +427,8 @@ static void got_signal(void *opaque, uint32_t events)
 			arch_window_changed(vm);
 			continue;
 		}
+		if (ask_guest(vm, (int)info.ssi_signo))
+			continue;
 		vm->end_signal = (int)info.ssi_signo;
 		vm_end(vm, VM_SIGNAL);
 	}
@@ -431,6 +462,7 @@ struct vm *vm_create(const struct vm_config *cfg, struct kvm_sys sys, struct log
 	if (!vm->loop)
 		goto out;
 	loop_timer_init(&vm->timeout, vm->loop, timed_out, vm);
+	loop_timer_init(&vm->power_off, vm->loop, not_off_in_time, vm);
 
 	if (kvm_open(&vm->kvm, sys, err) || create_kvm(vm, err))
 		goto out;
@@ -480,6 +512,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	ret = loop_run(vm->loop);
 	stop_threads(vm);
 	loop_timer_cancel(&vm->timeout);
+	loop_timer_cancel(&vm->power_off);
 	if (vm->signal_fd >= 0)
 		loop_remove_fd(vm->loop, vm->signal_fd);
 	if (ret < 0) {
@@ -488,6 +521,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	}
 	vm->verdict = (enum vm_verdict)ret;
 	control_ended(vm->control, vm->verdict);
+	gdb_ended(vm->gdb, vm_verdict_status(vm->verdict));
 	return vm->verdict;
 }
 
@@ -496,11 +530,13 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	stop_threads(vm);
+	gdb_destroy(vm->gdb);
 	arch_destroy(vm);
 	/* Its end tells clients that all is over: files are closed by now. */
 	control_destroy(vm->control);
 	if (vm->loop) {
 		loop_timer_cancel(&vm->timeout);
+		loop_timer_cancel(&vm->power_off);
 		loop_unpost(vm->loop, &vm->end_work);
 	}
 	destroy_vcpus(vm);

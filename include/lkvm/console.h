@@ -21,7 +21,19 @@
 struct console;
 
 /**
+ * struct console_words - what the escape keys are called where the console is not a VM's own
+ * @leave: a key that does the same as x: a letter
+ * @hint: said once when a terminal starts
+ * @help: the line of "Ctrl-a h" about it
+ */
+struct console_words {
+	char leave;
+	const char *hint, *help;
+};
+
+/**
  * console_create() - a console on two descriptors
+ * @words: NULL: a VM's own
  * @quit: called on the loop's thread for "Ctrl-a x"
  *
  * @ops, @opaque as for stream_create(). Puts a terminal into raw mode by
@@ -31,8 +43,9 @@ struct console;
  * Return: the console, or NULL with @err set.
  */
 struct console *console_create(struct loop *loop, struct log *log, int in, int out,
-			       const struct stream_ops *ops, void *opaque, loop_fn quit,
-			       void *quit_opaque, struct error *err);
+			       const struct stream_ops *ops, void *opaque,
+			       const struct console_words *words, loop_fn quit, void *quit_opaque,
+			       struct error *err);
 
 /**
  * console_destroy() - as stream_destroy(); restores the terminal and log->crlf

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guest's console: between the device that the guest writes to (8250, SBI)
- * and the console a person or a script sits at. It passes bytes both ways and
- * looks at what goes out for the one sentence that says a Linux guest died.
+ * The guest's console: between the device that the guest writes to (8250, SBI,
+ * virtio) and the console a person or a program sits at. It passes bytes both ways and
+ * looks at what goes out for the sentences that say a Linux guest died, or hangs.
+ * Besides that console there may be listeners: a script, a log, terminals that were
+ * attached later.
  */
 #ifndef LKVM_GUEST_CONSOLE_H
 #define LKVM_GUEST_CONSOLE_H
@@ -16,8 +18,36 @@ struct guest_console;
 #define GUEST_CONSOLE_TAIL 4096
 
 /**
+ * struct console_listener_ops - who hears the console; NULL entries are not called
+ * @output: the guest said this (any thread; with the console's lock held: it must not
+ *          block, nor call the console)
+ * @trouble: the guest said what a dead one or one that hangs says; @what: in words, for
+ *           ever valid (as @output)
+ * @room: the device has room for input (as @output). Needed only after
+ *        guest_console_room() said 0
+ * @gone: the console ends, all was said; @con may be asked for its tail (loop thread)
+ */
+struct console_listener_ops {
+	void (*output)(void *opaque, const uint8_t *buf, size_t len);
+	void (*trouble)(void *opaque, const char *what);
+	void (*room)(void *opaque);
+	void (*gone)(void *opaque, struct guest_console *con);
+};
+
+/**
+ * struct console_listener - one of them, embedded in its owner
+ */
+struct console_listener {
+	const struct console_listener_ops *ops;
+	void *opaque;
+	struct console_listener *next;
+};
+
+/**
  * guest_console_create() - connect standard input and output
  * @sink: the device's side, as for stream_create()
+ *
+ * Those in @vm->listeners hear all from the first byte.
  *
  * Return: the console, or NULL with @err set.
  */
@@ -39,8 +69,33 @@ size_t guest_console_write(struct guest_console *con, const void *buf, size_t le
 void guest_console_want_input(struct guest_console *con);
 
 /**
- * guest_console_size() - as console_size()
+ * guest_console_listen() - from now on tell @l, which stays the caller's (loop thread)
+ * @recent: begin with the tail of what was said, nothing missing in between
+ *
+ * guest_console_unlisten() is for the loop's thread too; no call is under way when it is
+ * back.
  */
+void guest_console_listen(struct guest_console *con, struct console_listener *l, bool recent);
+void guest_console_unlisten(struct guest_console *con, struct console_listener *l);
+
+/**
+ * guest_console_room() - bytes that guest_console_input() takes now (loop thread)
+ */
+size_t guest_console_room(struct guest_console *con);
+
+/**
+ * guest_console_input() - type @len bytes, at most what guest_console_room() said just
+ * before (loop thread)
+ */
+void guest_console_input(struct guest_console *con, const void *buf, size_t len);
+
+/**
+ * guest_console_set_size() - a window's size instead of the terminal's own; 0: that again
+ * (loop thread; then arch_window_changed())
+ *
+ * guest_console_size() - this size, else as console_size() (loop thread)
+ */
+void guest_console_set_size(struct guest_console *con, uint16_t cols, uint16_t rows);
 bool guest_console_size(const struct guest_console *con, uint16_t *cols, uint16_t *rows);
 
 /**

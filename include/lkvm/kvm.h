@@ -150,6 +150,13 @@ int kvm_set_reg(const struct kvm_vcpu *vcpu, uint64_t id, const void *value);
  */
 long kvm_get_reg_list(const struct kvm_vcpu *vcpu, uint64_t **ids);
 
+/**
+ * kvm_guest_debug() - have the guest's breakpoint instructions come to lkvm, or not
+ *
+ * The vCPU must be out of KVM_RUN, or this waits for it.
+ */
+int kvm_guest_debug(const struct kvm_vcpu *vcpu, bool on);
+
 int kvm_get_mp_state(const struct kvm_vcpu *vcpu, uint32_t *state);
 int kvm_set_mp_state(const struct kvm_vcpu *vcpu, uint32_t state);
 

@@ -11,6 +11,12 @@
  * Refused because it would be a silent surprise: "-kernel X" (which spells
  * "-k ernel" X), and "--kernel --cpus" (an option's name where a value is due;
  * "--kernel=--cpus" says that it is meant).
+ *
+ * A configuration file (option_set_file) says the same, an option a line: "kernel =
+ * Image", "rng", "rng = off"; names have no dashes and no letters. A line that begins with
+ * "#" is a comment. A value is what stands between "=" and the end of the line without
+ * the blanks around it, or, in double quotes, all between the first quote and the last. What
+ * the command line says wins over the file; what may be repeated is added to it.
  */
 #ifndef LKVM_OPTIONS_H
 #define LKVM_OPTIONS_H
@@ -45,6 +51,8 @@ typedef int (*option_set_fn)(void *target, const struct option_spec *opt, const 
  * @offset: for the common setters below: where in the target
  * @negatable: "--no-NAME" is understood (flags only)
  * @hidden: understood, not listed in short help (aliases)
+ * @operand: the first operand is another way to say it
+ * @many: each occurrence adds to those before it; else the command line wins over a file
  * @words: what the value may be, where that is one of a few words; ended by NULL
  * @parts: the words inside the value, for help; NULL: it has none
  */
@@ -58,6 +66,8 @@ struct option_spec {
 	size_t offset;
 	bool negatable;
 	bool hidden;
+	bool operand;
+	bool many;
 	const char *const *words;
 	const struct suboption *parts;
 };
@@ -71,6 +81,22 @@ int option_set_uint(void *target, const struct option_spec *opt, const char *val
 		    struct error *err); /* -> unsigned int, decimal or 0x */
 int option_set_word(void *target, const struct option_spec *opt, const char *value, bool on,
 		    struct error *err); /* -> enum or unsigned int: which of @words */
+
+/**
+ * option_set_file() - the value names a configuration file with more options
+ *
+ * The parser reads it; one row of a table has this setter, and it may come once.
+ */
+int option_set_file(void *target, const struct option_spec *opt, const char *value, bool on,
+		    struct error *err);
+
+/**
+ * option_refuse() - an option of others' that there is not here: @help says what there is
+ *
+ * Said as soon as the name is met, with or without a value, by "-name" as well, and by a letter.
+ */
+int option_refuse(void *target, const struct option_spec *opt, const char *value, bool on,
+		  struct error *err);
 
 /**
  * struct option_table - a command's options
@@ -96,12 +122,14 @@ struct option_table {
  * @argc: how many came before "--"
  * @rest: all that followed "--", NULL where there was no "--"
  * @nr_rest: how many
+ * @text: what values from a configuration file point into; freed by operands_free()
  */
 struct operands {
 	const char **argv;
 	int argc;
 	char **rest;
 	int nr_rest;
+	char *text;
 };
 
 /**
@@ -110,8 +138,9 @@ struct operands {
  * @argv: likewise
  *
  * An unknown option names the nearest row. "-h" and "--help" are known to every
- * table and make the function return 1 as soon as they are reached. Setters run
- * from left to right.
+ * table and make the function return 1 as soon as they are reached. When all words
+ * are understood the setters run, from left to right, those of a configuration file before
+ * those of the command line. What is wrong in a file is said as "FILE:LINE: why".
  *
  * Return: 0; 1 help was asked for; -1 with @err set (nothing may be assumed about
  * @target then). @ops is empty unless 0 is returned.

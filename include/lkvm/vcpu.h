@@ -33,6 +33,9 @@ enum vcpu_next {
  * @kvm: its descriptor and shared area
  * @unfinished: KVM has an exit to finish at the next KVM_RUN (own thread)
  * @pass: it may run though the gate is closed (vm->lock)
+ * @held: a debugger holds it back though the gate is open (set on any thread, ended with
+ *        vm->lock held)
+ * @hit: it came to a breakpoint instruction that nobody has looked at
  * @sleeps: its thread begins as that of a hart that suspended the guest to RAM
  * @mmio_exits, @other_exits: counters (own thread writes)
  */
@@ -45,6 +48,7 @@ struct vcpu {
 	bool unfinished;
 	bool pass;
 	bool sleeps;
+	atomic_bool held, hit;
 	_Atomic uint64_t mmio_exits, other_exits;
 };
 

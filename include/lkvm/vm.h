@@ -28,9 +28,12 @@
 #include <stdatomic.h>
 
 struct arch_vm;
+struct console_listener;
 struct control;
+struct gdb;
 struct guest_console;
 struct vcpu;
+struct watcher;
 
 /**
  * enum vm_verdict - why a VM ended
@@ -71,7 +74,10 @@ struct vm_origin {
  * @mem, @bus, @loop: as their headers say
  * @arch: the architecture's part: machine, devices, layout
  * @console: what the guest's console is connected to
+ * @listeners: who hears it from its start: a list, set before vm_run()
+ * @watchers: terminals that were attached to it (loop thread)
  * @control: the socket that commands reach it by, or NULL
+ * @gdb: the stub that a debugger reaches it by, or NULL
  * @vcpus, @nr_vcpus: index is also the id; [0] is the boot vCPU
  * @lock: guards the gate, the parked count, the suspend and the verdict; a leaf:
  *        taken with device locks held (an RTC's alarm wakes the guest), and
@@ -95,7 +101,10 @@ struct vm {
 	struct loop *loop;
 	struct arch_vm *arch;
 	struct guest_console *console;
+	struct console_listener *listeners;
+	struct watcher *watchers;
 	struct control *control;
+	struct gdb *gdb;
 	struct vcpu *vcpus;
 	unsigned int nr_vcpus;
 
@@ -111,7 +120,7 @@ struct vm {
 	int end_signal;
 
 	struct loop_work end_work;
-	struct loop_timer timeout;
+	struct loop_timer timeout, power_off;
 	int signal_fd;
 	uint64_t resets;
 	struct vm_origin origin;

@@ -73,6 +73,8 @@ refused '^Fatal: .*overlap$' -k "$FILES/tiny" -m 64 -m 64@0x82000000
 refused '^Fatal: .*--hgtp.*--hgatp' -k "$FILES/tiny" --hgtp sv39
 refused '^Fatal: .*--timeout.*' -k "$FILES/tiny" --timeout never
 refused '^Fatal: .*-c.*' -k "$FILES/tiny" -c 0
+refused '^Fatal: --mem 99999999T: more bytes than 64 bits can count$' -k "$FILES/tiny" -m 99999999T
+refused '^Fatal: -m 9000000T: .*, the last address that ' -k "$FILES/tiny" -m 9000000T
 refused '^Fatal: .*only one kernel' -k "$FILES/tiny" "$FILES/tiny"
 refused '^Fatal: .*-f .*-k ' -k "$FILES/tiny" -f "$FILES/tiny"
 refused '^Fatal: .*--name' -k "$FILES/tiny" --name 'a/b'

@@ -8,7 +8,7 @@
 # Sourced by `lab`. Everything the lab needs is a Debian package. Nothing is installed for
 # it but a few tools (setup_tools); the rest is unpacked below $CACHE, one directory per part:
 #
-#	qemu kernel-stable kernel-unstable busybox sysroot installer uboot peer helpers
+#	qemu kernel-stable kernel-unstable busybox sysroot installer uboot peer helpers git
 #	rootfs
 #	img/NAME-HASH		images made from parts (initramfs of the host, of guests)
 #	apt/SUITE-ARCH		a private apt: its own sources, lists and (empty) dpkg status
@@ -34,7 +34,7 @@
 # Directory of the Debian keyring; signed-by below takes one file, not what the machine trusts.
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer helpers
+PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer helpers git
 	rootfs)
 
 # What each kind of work needs from the machine itself, as package names.
@@ -587,6 +587,28 @@ part_helpers() {
 	rm -rf "$all"
 }
 
+# git for the host, as git.tar to be unpacked anywhere: the one program, which has in it all
+# commands that need no network, behind its own loader.
+part_git() {
+	local all=$1/.all dir=$1/.git libs
+
+	mkdir -p "$all" "$dir/lib" || return 1
+	fetch_unstable riscv64 "$all" get_closure git || return 1
+	libs=$(cd "$all" && dirname "$(find usr/lib -name libc.so.6 | head -n 1)")
+	cp "$all/usr/bin/git" "$dir/git.bin" &&
+		cp -L "$(find "$all/usr/lib" -name 'ld-linux-riscv64-*.so.*' | head -n 1)" \
+			"$dir/ld.so" &&
+		copy_libs "$all/$libs" "$dir/lib" "$dir/git.bin" || return 1
+	cat >"$dir/git" <<-'SH'
+		#!/bin/sh
+		here=$(dirname "$0")
+		exec "$here/ld.so" --library-path "$here/lib" --argv0 git "$here/git.bin" "$@"
+	SH
+	chmod 755 "$dir/git"
+	tar -C "$dir" -cf "$1/git.tar" git git.bin ld.so lib || return 1
+	rm -rf "$all" "$dir"
+}
+
 # A Debian system for guests, as the disk image rootfs.img. mmdebstrap fetches and unpacks packages
 # here, without running any of their code; their scripts run in the emulated host. Python, which
 # fio asks for, is for scripts of it that nobody runs here, and takes longer than all the rest.
@@ -696,7 +718,7 @@ ensure() {
 		esac
 		check_tree "$CACHE/$part" || setup_tools tools-lab
 		case $part in
-		peer | helpers) check_tree "$CACHE/$part" || setup_tools tools-build ;;
+		peer | helpers | git) check_tree "$CACHE/$part" || setup_tools tools-build ;;
 		esac
 		make_tree "$part" "$CACHE/$part" "part_$part"
 		ENSURED[$part]=1

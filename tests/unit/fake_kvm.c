@@ -814,12 +814,13 @@ static int check_extension(struct fake_host *host, struct fake_vm *vm, unsigned 
 	switch (cap) {
 	case 0: /* IRQCHIP */
 		return host->host_aia;
+	case 23: /* SET_GUEST_DEBUG */
+		return !host->no_debug;
 	case 3:	  /* USER_MEMORY */
 	case 14:  /* MP_STATE */
 	case 15:  /* COALESCED_MMIO */
 	case 16:  /* SYNC_MMU */
 	case 21:  /* DESTROY_MEMORY_REGION_WORKS */
-	case 23:  /* SET_GUEST_DEBUG */
 	case 30:  /* JOIN_MEMORY_REGIONS_WORKS */
 	case 32:  /* IRQFD: says yes without an in-kernel chip, too */
 	case 36:  /* IOEVENTFD */
@@ -1160,6 +1161,24 @@ static void stop_all(struct fake_vcpu *v)
 	pthread_mutex_unlock(&v->host->lock);
 }
 
+/* One instruction in the first memslot. */
+static enum step do_cpu(struct fake_vcpu *v)
+{
+	const struct fake_vm *vm = v->host->vms;
+	const struct fake_slot *slot = &vm->slots[0];
+
+	switch (fake_cpu(v, slot->used ? (uint8_t *)(uintptr_t)slot->hva : NULL, slot->gpa,
+			 slot->size)) {
+	case FAKE_CPU_EBREAK:
+		v->run->exit_reason = KVM_EXIT_DEBUG;
+		return STEP_EXIT;
+	case FAKE_CPU_IDLE:
+		return STEP_IDLE;
+	default:
+		return STEP_ON;
+	}
+}
+
 /* One operation of the guest. @errnum: set where KVM_RUN is to fail. */
 static enum step step(struct fake_vcpu *v, int *errnum)
 {
@@ -1234,6 +1253,10 @@ static enum step step(struct fake_vcpu *v, int *errnum)
 	case FAKE_GOTO:
 		v->pos = (size_t)op->value;
 		return STEP_ON;
+	case FAKE_CPU:
+		v->pos--;
+		next = do_cpu(v);
+		break;
 	case FAKE_END:
 		v->pos--;
 		return STEP_IDLE;
@@ -1267,6 +1290,15 @@ static void sleep_in_guest(struct fake_vcpu *v, const sigset_t *open_mask)
 	ppoll(&pfd, 1, &limit, open_mask);
 	if (read(v->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		abort();
+}
+
+/* A hart that executes and does not sleep hears kicks between instructions. */
+static void take_signals(const sigset_t *open_mask)
+{
+	sigset_t closed;
+
+	pthread_sigmask(SIG_SETMASK, open_mask, &closed);
+	pthread_sigmask(SIG_SETMASK, &closed, NULL);
 }
 
 static bool is_stopped(struct fake_vcpu *v)
@@ -1317,8 +1349,11 @@ static int enter_guest(struct fake_vcpu *v, const sigset_t *open_mask)
 		next = is_stopped(v) ? STEP_IDLE : step(v, &errnum);
 		if (next == STEP_EXIT)
 			return -errnum;
-		if (next == STEP_ON)
+		if (next == STEP_ON) {
+			if (v->program[v->pos].kind == FAKE_CPU)
+				take_signals(open_mask);
 			continue;
+		}
 		set_idle(v, true);
 		while (next == STEP_STUCK) {
 			sleep_in_guest(v, open_mask);
@@ -1346,6 +1381,7 @@ static int run_vcpu(struct fake_vcpu *v)
 	sigaddset(&kick, process_kick_signal());
 	pthread_sigmask(SIG_BLOCK, &kick, &old);
 	pthread_mutex_lock(&v->lock);
+	v->reserved = false;
 	v->ran = true;
 	atomic_fetch_add(&v->entries, 1);
 	complete(v);
@@ -1414,6 +1450,11 @@ static int vcpu_ioctl(struct fake_vcpu *v, struct fake_vm *vm, unsigned long req
 		pthread_mutex_lock(&v->host->lock);
 		mp->mp_state = v->stopped ? MP_STOPPED : MP_RUNNABLE;
 		pthread_mutex_unlock(&v->host->lock);
+		pthread_mutex_unlock(&v->lock);
+		return 0;
+	case KVM_SET_GUEST_DEBUG:
+		pthread_mutex_lock(&v->lock);
+		v->debug = ((const struct kvm_guest_debug *)arg)->control & KVM_GUESTDBG_ENABLE;
 		pthread_mutex_unlock(&v->lock);
 		return 0;
 	case KVM_SET_MP_STATE:

@@ -64,6 +64,7 @@ enum fake_op_kind {
 	FAKE_STOP,	 /* SBI HSM stop of itself */
 	FAKE_SCOUNTEREN, /* the guest writes @value to its own scounteren */
 	FAKE_GOTO,	 /* go on at operation @value */
+	FAKE_CPU,	 /* execute instructions in guest memory, for ever: fake_cpu.c */
 };
 
 struct fake_op {
@@ -107,6 +108,8 @@ struct fake_vcpu {
 	uint64_t sta[2], fwft[15];
 	bool isa[ISA_EXT_COUNT], sbi[SBI_EXT_COUNT];
 
+	bool debug;    /* breakpoints come to user space */
+	bool reserved; /* lr.d was the last that touched memory */
 	uint32_t exit; /* the exit that waits for completion, 0: none */
 	const struct fake_op *program;
 	size_t pos, printed;
@@ -152,6 +155,7 @@ struct fake_arm {
  * @host_isa, @host_sbi: what the host has; extensions beyond the kernel's age are
  *                       not there whatever this says
  * @stuck: cannot be switched off although facts say it could
+ * @no_debug: cannot debug guests
  * @no_multi: the words of enable bits are not there
  * @hw_ad: the host updates A and D bits by hardware
  * @host_aia, @aia_files, @aia_ids: its harts have an AIA; with guest interrupt files; and
@@ -168,7 +172,7 @@ struct fake_host {
 	unsigned int max_bits, max_vcpus;
 	int api_version, run_size;
 	bool host_isa[ISA_EXT_COUNT], host_sbi[SBI_EXT_COUNT], stuck[ISA_EXT_COUNT];
-	bool no_multi, hw_ad, host_aia, aia_files, aia_half_files;
+	bool no_debug, no_multi, hw_ad, host_aia, aia_files, aia_half_files;
 	uint32_t aia_ids, irq_routes;
 	uint64_t timebase, satp_mode, vlenb, block_size, ids[3];
 	const struct fake_op *programs[FAKE_MAX_HARTS];
@@ -197,6 +201,19 @@ struct fake_host {
 	unsigned long armed_request;
 	char complaint[256];
 };
+
+/**
+ * fake_cpu() - execute the instruction at the hart's pc (fake_cpu.c)
+ * @code: where GPA @base and @size bytes from there are, or NULL where there is no memory
+ *
+ * Return: FAKE_CPU_ON; FAKE_CPU_EBREAK: with pc at it; FAKE_CPU_IDLE: nothing to do.
+ */
+enum fake_cpu_next {
+	FAKE_CPU_ON,
+	FAKE_CPU_EBREAK,
+	FAKE_CPU_IDLE,
+};
+enum fake_cpu_next fake_cpu(struct fake_vcpu *v, uint8_t *code, uint64_t base, uint64_t size);
 
 struct fake_host *fake_host_new(enum fake_kernel kernel);
 

@@ -100,7 +100,7 @@ static void open_console(int in, int out)
 {
 	struct error err = {.msg = ""};
 
-	con = console_create(loop, &logger, in, out, &ops, NULL, on_quit, &quits, &err);
+	con = console_create(loop, &logger, in, out, &ops, NULL, NULL, on_quit, &quits, &err);
 	ck_assert_msg(con, "%s", err.msg);
 }
 
@@ -455,12 +455,12 @@ START_TEST(output_only_consumer)
 	struct error err;
 
 	/* A terminal is still read for its keys; a pipe is not read at all. */
-	con = console_create(loop, &logger, slave, slave, &none, NULL, on_quit, &quits, &err);
+	con = console_create(loop, &logger, slave, slave, &none, NULL, NULL, on_quit, &quits, &err);
 	ck_assert_ptr_nonnull(con);
 	type("lost\001x");
 	check_count(&quits, 1);
 	console_destroy(con);
-	con = console_create(loop, &logger, log_pipe[0], -1, &none, NULL, NULL, NULL, &err);
+	con = console_create(loop, &logger, log_pipe[0], -1, &none, NULL, NULL, NULL, NULL, &err);
 	ck_assert_ptr_nonnull(con);
 	settle();
 }
@@ -493,14 +493,15 @@ START_TEST(second_terminal_refused)
 	struct console *second;
 
 	open_console(slave, slave);
-	second = console_create(loop, &logger, slave, slave, &ops, NULL, on_quit, &quits, &err);
+	second = console_create(loop, &logger, slave, slave, &ops, NULL, NULL, on_quit, &quits,
+				&err);
 	ck_assert_ptr_null(second);
 	ck_assert_str_eq(err.msg, "another terminal is in use by this process already");
 	/* The first is not disturbed. */
 	ck_assert_uint_eq(local_modes() & ICANON, 0);
 	type("k");
 	check_input("k");
-	second = console_create(loop, &logger, 250, -1, &ops, NULL, on_quit, &quits, &err);
+	second = console_create(loop, &logger, 250, -1, &ops, NULL, NULL, on_quit, &quits, &err);
 	ck_assert_ptr_null(second);
 	settle();
 }

@@ -101,8 +101,8 @@ START_TEST(refused)
 		const char *text, *message;
 	} cases[] = {
 		{"p,rw", "unknown word 'rw': did you mean 'ro'?"},
-		{"p,zzz=1", "unknown word 'zzz'"},
-		{"p,", "unknown word ''"},
+		{"p,zzz=1", "unknown word 'zzz': there are ro, serial, queues, size, mode"},
+		{"p,", "unknown word '': there are ro, serial, queues, size, mode"},
 		{"p,ro,ro", "'ro' is given twice"},
 		{"p,ro=yes", "'ro' is on or off, not 'yes'"},
 		{"p,serial", "'serial' needs a value"},

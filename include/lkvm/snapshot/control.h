@@ -7,7 +7,7 @@
 
 #include "lkvm/control.h"
 
-/* "snapshot": one table for control_create(). */
+/* "snapshot" and "dump": one table for control_create(). */
 extern const struct control_command snapshot_commands[];
 
 #endif /* LKVM_SNAPSHOT_CONTROL_H */
