@@ -166,7 +166,6 @@ static int look(const char *word, const char *path, struct error *err)
 static int ask(struct control_client *c, const char *command, json_t *arguments, int fd,
 	       json_t **result, struct error *err)
 {
-	/* Saving takes as long as the disk does. */
 	return control_send(c, command, arguments, fd, err) || control_result(c, -1, result, err)
 		       ? -1
 		       : 0;
@@ -219,6 +218,43 @@ static void print_saved(const struct snapshot_options *o, const char *path, json
 	       (unsigned long long)(ns / NSEC_PER_MSEC % 1000), (long long)paused / 1000);
 }
 
+/* How far it is: for a person who waits. */
+static void show_progress(void *opaque, json_t *event)
+{
+	json_t *data = json_object_get(event, "data");
+	double done = json_number_value(json_object_get(data, "done"));
+	double total = json_number_value(json_object_get(data, "total"));
+	bool *shown = opaque;
+
+	if (strcmp(json_string_value(json_object_get(event, "event")), "saving") || total <= 0)
+		return;
+	fprintf(stderr, "\r%3.0f%% of guest memory", 100 * done / total);
+	fflush(stderr);
+	*shown = true;
+}
+
+/* Saving takes as long as the disk does, and at a terminal one sees how long that is. */
+static int ask_to_save(struct control_client *c, const struct snapshot_options *o, int fd,
+		       json_t **result, struct error *err)
+{
+	bool shown = false, person = isatty(STDERR_FILENO);
+	int ret;
+
+	if (person) {
+		if (ask(c, "events", NULL, -1, result, err))
+			return -1;
+		json_decref(*result);
+	}
+	ret = control_send(c, "snapshot",
+			   json_pack("{s:s}", "compress", encoding_words[o->encoding]), fd, err);
+	if (!ret)
+		ret = control_result_events(c, -1, person ? show_progress : NULL, &shown, result,
+					    err);
+	if (shown)
+		fprintf(stderr, "\r%24s\r", "");
+	return ret;
+}
+
 /* Have the VM write, and put the file in place. */
 static int save_file(struct control_client *c, const struct snapshot_options *o, const char *path,
 		     struct error *err)
@@ -230,8 +266,7 @@ static int save_file(struct control_client *c, const struct snapshot_options *o,
 
 	if (snapshot_target_open(&t, io, path, err))
 		return -1;
-	if (ask(c, "snapshot", json_pack("{s:s}", "compress", encoding_words[o->encoding]), t.fd,
-		&result, err)) {
+	if (ask_to_save(c, o, t.fd, &result, err)) {
 		snapshot_target_abort(&t);
 		return -1;
 	}

@@ -171,6 +171,19 @@ static void write_head(struct pass *p, const struct guest_memory *mem)
 	}
 }
 
+/* Return: 0, or -1 with @err set where nobody wants the file any more. */
+static int advance(const struct pass *p, uint64_t bytes, struct error *err)
+{
+	struct snapshot_progress *progress = p->w->progress;
+
+	if (!progress)
+		return 0;
+	atomic_fetch_add(&progress->done, bytes);
+	return atomic_load(&progress->cancel)
+		       ? fail(err, "the VM ended or restarted while it was saved")
+		       : 0;
+}
+
 static int write_all_chunks(struct pass *p, const struct guest_memory *mem, struct error *err)
 {
 	bool raw = p->encoding == SNAPSHOT_RAW;
@@ -185,7 +198,9 @@ static int write_all_chunks(struct pass *p, const struct guest_memory *mem, stru
 			continue;
 		for (chunk = 0; chunk * SNAPSHOT_CHUNK < r->size; chunk++)
 			if (write_chunk(p, r, chunk, raw ? start + chunk * SNAPSHOT_CHUNK : p->at,
-					err))
+					err) ||
+			    advance(p, min_u64(r->size - chunk * SNAPSHOT_CHUNK, SNAPSHOT_CHUNK),
+				    err))
 				return -1;
 		if (raw)
 			p->at = start + r->size;

@@ -222,6 +222,12 @@ static int restart(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static void end_reader(struct vm *vm)
+{
+	if (vm->reader)
+		vm->reader->cancel(vm->reader);
+}
+
 static void carry_out_verdict(void *opaque)
 {
 	struct vm *vm = opaque;
@@ -237,6 +243,7 @@ static void carry_out_verdict(void *opaque)
 	/* A second hart asked for the reset that has been carried out. */
 	if (verdict == VM_ALIVE)
 		return;
+	end_reader(vm);
 	if (verdict == VM_RESET) {
 		/* From here on no vCPU can change its mind about how the VM ends. */
 		stop_threads(vm);
@@ -478,6 +485,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	}
 	control_started(vm->control);
 	ret = loop_run(vm->loop);
+	end_reader(vm);
 	stop_threads(vm);
 	loop_timer_cancel(&vm->timeout);
 	if (vm->signal_fd >= 0)

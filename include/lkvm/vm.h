@@ -64,6 +64,14 @@ struct vm_origin {
 };
 
 /**
+ * struct vm_reader - who reads a paused VM on another thread, as a save does
+ * @cancel: the VM is about to change: stop reading before this returns (loop thread)
+ */
+struct vm_reader {
+	void (*cancel)(struct vm_reader *reader);
+};
+
+/**
  * struct vm - one virtual machine
  * @cfg: what was asked
  * @log: where it speaks
@@ -84,6 +92,7 @@ struct vm_origin {
  * @verdict: set once by vm_end()
  * @resets: how often the guest was restarted
  * @origin: the saved state that it came from
+ * @reader: or NULL (loop thread)
  * @reset_asked: the user wants the reset that is due (loop thread)
  */
 struct vm {
@@ -115,6 +124,7 @@ struct vm {
 	int signal_fd;
 	uint64_t resets;
 	struct vm_origin origin;
+	struct vm_reader *reader;
 	bool reset_asked;
 	struct ratelimit mmio_rl, sbi_rl, csr_rl;
 };
