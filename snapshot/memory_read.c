@@ -19,12 +19,14 @@
  * @pages: the pages of a chunk that are there, one behind the other
  * @stored: a compressed chunk
  * @what: the part that is being read, for messages
+ * @progress: or NULL
  */
 struct walk {
 	const struct snapshot_memory *m;
 	struct guest_memory *mem;
 	uint64_t gap;
 	uint8_t *pages, *stored;
+	struct snapshot_progress *progress;
 	char what[64];
 };
 
@@ -97,6 +99,15 @@ static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t g
 	return 0;
 }
 
+/* Return: 0, or -1 with @err set where nobody wants it any more. */
+static int advance(const struct walk *w, struct error *err)
+{
+	if (!w->progress)
+		return 0;
+	atomic_fetch_add(&w->progress->done, SNAPSHOT_CHUNK);
+	return atomic_load(&w->progress->cancel) ? fail(err, "given up") : 0;
+}
+
 static int read_region(struct walk *w, const struct snapshot_region *r, struct error *err)
 {
 	uint64_t i;
@@ -105,6 +116,8 @@ static int read_region(struct walk *w, const struct snapshot_region *r, struct e
 		const struct snapshot_chunk *c = &r->chunks[i];
 		gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
 
+		if (advance(w, err))
+			return -1;
 		if (!c->pages)
 			continue;
 		snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx",
@@ -118,13 +131,14 @@ static int read_region(struct walk *w, const struct snapshot_region *r, struct e
 }
 
 int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
-			 struct error *err)
+			 struct snapshot_progress *progress, struct error *err)
 {
 	struct walk w = {.m = m,
 			 .mem = mem,
 			 .gap = m->file->header.memory,
 			 .pages = malloc(SNAPSHOT_CHUNK),
 			 .stored = malloc(SNAPSHOT_CHUNK),
+			 .progress = progress,
 			 .what = "guest memory"};
 	uint32_t i;
 	int ret = 0;

@@ -61,8 +61,8 @@ static uint64_t touched(const struct pass *p, const struct memory_region *r, con
 	uint64_t entries[SNAPSHOT_CHUNK_PAGES], there = 0;
 	unsigned int i;
 
-	/* A file's pages may have been filled by another process. */
-	if (r->fd >= 0 || p->pagemap < 0 ||
+	/* Another process may have filled a file's pages, or they are a snapshot's. */
+	if (r->fd >= 0 || r->copied || p->pagemap < 0 ||
 	    pread_all(p->pagemap, entries, n * sizeof(entries[0]),
 		      (uintptr_t)hva / SNAPSHOT_PAGE * sizeof(entries[0])) !=
 		    (long)(n * sizeof(entries[0])))

@@ -73,6 +73,7 @@ static int finish_starts(struct vm *vm, struct error *err)
 /**
  * struct snapshot_save - a save that is under way
  * @reader: the VM ends it by this
+ * @check: who checks the VM's memory still, or NULL
  * @parent: what the file names as such, where @has_parent
  * @begin: when the pause was asked for
  * @workers, @job: the thread that writes; @ret, @err: what became of that
@@ -86,6 +87,7 @@ struct snapshot_save {
 	struct snapshot_writer w;
 	struct snapshot_progress progress;
 	struct snapshot_result result;
+	struct snapshot_check *check;
 	uint8_t parent[SNAPSHOT_ID_SIZE];
 	bool has_parent;
 	uint64_t begin, told;
@@ -114,8 +116,10 @@ static void write_out(struct worker_job *job)
 {
 	struct snapshot_save *s = container_of(job, struct snapshot_save, job);
 
-	s->ret = snapshot_finish(&s->w, &s->vm->mem, s->req.encoding,
-				 s->has_parent ? s->parent : NULL, s->result.id, &s->err);
+	s->ret = snapshot_check_wait(s->check, &s->progress, &s->err);
+	if (!s->ret)
+		s->ret = snapshot_finish(&s->w, &s->vm->mem, s->req.encoding,
+					 s->has_parent ? s->parent : NULL, s->result.id, &s->err);
 	loop_post(s->vm->loop, &s->done);
 }
 
@@ -184,6 +188,8 @@ static struct snapshot_save *new_save(struct vm *vm, const struct snapshot_reque
 	memcpy(s->parent, origin->left ? origin->id : origin->parent, sizeof(s->parent));
 	snapshot_writer_init(&s->w, req->io.ops ? req->io : real, req->fd);
 	s->w.progress = &s->progress;
+	if (vm->cfg->image)
+		s->check = container_of(vm->cfg->image, struct snapshot_image, image)->check;
 	loop_work_init(&s->done, written, s);
 	loop_timer_init(&s->tick, vm->loop, tick, s);
 	return s;

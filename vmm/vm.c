@@ -203,6 +203,12 @@ static int start_threads(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static void end_image(const struct vm *vm)
+{
+	if (vm->cfg->image)
+		vm->cfg->image->end(vm->cfg->image->opaque);
+}
+
 /* The vCPUs are stopped: a new KVM VM over the same RAM and devices. */
 static int restart(struct vm *vm, struct error *err)
 {
@@ -212,6 +218,7 @@ static int restart(struct vm *vm, struct error *err)
 	kvm_vm_destroy(&vm->kvm);
 	vm->resets++;
 	vm->origin.known = false;
+	end_image(vm);
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||
 	    fill_kvm(vm, err))
 		return -1;
@@ -504,6 +511,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm)
 		return;
 	stop_threads(vm);
+	end_image(vm);
 	arch_destroy(vm);
 	/* Its end tells clients that all is over: files are closed by now. */
 	control_destroy(vm->control);

@@ -63,13 +63,15 @@ enum transport_choice {
  * @vcpus: all vCPUs exist and none has run: what they are
  * @memory: in place of arch_boot()
  * @state: all devices are active: the rest
+ * @end: the VM ends or restarts, and needs the state no more; may come twice
  *
- * Each returns 0, or -1 with the error set. A guest's reset boots, whatever it came from.
+ * The others return 0, or -1 with the error set. A guest's reset boots, whatever it came from.
  */
 struct vm_image {
 	int (*vcpus)(void *opaque, struct vm *vm, struct error *err);
 	int (*memory)(void *opaque, struct vm *vm, struct error *err);
 	int (*state)(void *opaque, struct vm *vm, struct error *err);
+	void (*end)(void *opaque);
 	void *opaque;
 };
 

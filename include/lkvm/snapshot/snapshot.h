@@ -109,18 +109,33 @@ void snapshot_saved_free(struct snapshot_saved *s);
 void snapshot_saved_match(struct snapshot_saved *s, const struct virtio_request *asked, size_t nr,
 			  struct reasons *why);
 
+/* When guest memory is compared with its checksums. */
+enum snapshot_verify {
+	SNAPSHOT_VERIFY_MEANWHILE, /* while the guest runs; damage ends the VM */
+	SNAPSHOT_VERIFY_BEFORE,	   /* before it runs; what is compressed always is */
+	SNAPSHOT_VERIFY_NEVER,
+};
+
+struct snapshot_check;
+
 /**
  * struct snapshot_image - what vm_create() takes
  * @image: for struct vm_config
+ * @verify: may be changed before
+ * @check: private: who checks memory just now
  */
 struct snapshot_image {
 	struct vm_image image;
 	const struct snapshot_file *file;
 	const struct snapshot_saved *saved;
+	enum snapshot_verify verify;
+	struct snapshot_check *check;
 };
 
 /**
- * snapshot_image() - fill @i; @f and @s must live until vm_run() has started the vCPUs
+ * snapshot_image() - fill @i; all three must live as long as the VM
+ *
+ * Where it can, guest memory is mapped from the file, which must stay as it is meanwhile.
  */
 void snapshot_image(struct snapshot_image *i, const struct snapshot_file *f,
 		    const struct snapshot_saved *s);
