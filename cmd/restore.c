@@ -31,6 +31,7 @@ struct restore_options {
 	struct vm_options common;
 	enum hgatp_choice hgatp;
 	enum snapshot_verify verify;
+	enum clock_choice clock;
 	bool says_reset;
 };
 
@@ -44,6 +45,9 @@ static int set_reset(void *target, const struct option_spec *opt, const char *va
 /* In the order of enum snapshot_verify. */
 static const char *const verify_words[] = {"meanwhile", "before", "never", NULL};
 
+/* In the order of enum clock_choice. */
+static const char *const clock_words[] = {"continue", "host", NULL};
+
 #define FIELD(field) .offset = offsetof(struct restore_options, field)
 
 static const struct option_spec fixed_rows[] = {
@@ -51,6 +55,10 @@ static const struct option_spec fixed_rows[] = {
 	 .set = set_vm_name},
 	{"paused", 0, NULL, "do not let it run before \"lkvm resume\"", NULL,
 	 .set = option_set_flag, FIELD(common.vm.paused)},
+	{"clock", 0, "HOW",
+	 "the guest's time goes on from where it stood, or with the host's: continue, host "
+	 "(continue)",
+	 NULL, .set = option_set_word, FIELD(clock), .words = clock_words},
 	{"verify", 0, "WHEN",
 	 "check guest memory meanwhile, before the guest runs, never (meanwhile)", NULL,
 	 .set = option_set_word, FIELD(verify), .words = verify_words},
@@ -143,6 +151,7 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	if (o->common.vm.name)
 		s->cfg.name = o->common.vm.name;
 	s->cfg.paused = o->common.vm.paused;
+	s->cfg.clock = o->clock;
 	s->cfg.timeout_s = o->common.vm.timeout_s;
 	s->cfg.console_in = STDIN_FILENO;
 	s->cfg.console_out = STDOUT_FILENO;

@@ -303,7 +303,8 @@ int vm_pause(struct vm *vm, int timeout_ms)
 	int ret = 0;
 
 	pthread_mutex_lock(&vm->lock);
-	vm->paused++;
+	if (!vm->paused++)
+		vm->paused_at = wall_ns();
 	if (vm->threads && vm->paused == 1) {
 		atomic_store(&vm->gate, GATE_CLOSED);
 		for (i = 0; i < vm->nr_vcpus; i++)
@@ -430,6 +431,7 @@ struct vm *vm_create(const struct vm_config *cfg, struct kvm_sys sys, struct log
 	vm->cfg = cfg;
 	vm->log = log;
 	vm->paused = cfg->paused;
+	vm->paused_at = wall_ns();
 	vm->signal_fd = -1;
 	vm->kvm.fd = -1;
 	vm->kvm.vm_fd = -1;

@@ -86,7 +86,7 @@ struct vm_reader {
  *        nothing is locked while it is held but the kick's target
  * @cond: signalled when one of these changes
  * @gate: read without @lock on the vCPU's path
- * @paused: depth of vm_pause() calls
+ * @paused: depth of vm_pause() calls; @paused_at: CLOCK_REALTIME of the first, ns
  * @suspended: the guest suspended itself to RAM and waits for a wake-up
  * @end_work: brings a vm_end() to the loop
  * @verdict: set once by vm_end()
@@ -114,6 +114,7 @@ struct vm {
 	unsigned int parked;
 	bool threads;
 	unsigned int paused;
+	uint64_t paused_at;
 	bool suspended;
 	bool wake;
 	enum vm_verdict verdict;
