@@ -31,17 +31,14 @@ struct snapshot_options {
 	enum snapshot_encoding encoding;
 };
 
-/* In the order of enum snapshot_encoding. */
-static const char *const encoding_words[] = {"none", "zlib", NULL};
-
 #define FIELD(field) .offset = offsetof(struct snapshot_options, field)
 
 static const struct option_spec rows[] = {
 	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string, FIELD(name)},
 	{"pause", 0, NULL, "leave the VM paused", NULL, .set = option_set_flag, FIELD(pause)},
 	{"kill", 0, NULL, "end the VM when it is saved", NULL, .set = option_set_flag, FIELD(kill)},
-	{"compress", 0, "HOW", "guest memory in the file: none, zlib (none)", NULL,
-	 .set = option_set_word, FIELD(encoding), .words = encoding_words},
+	{"compress", 0, "HOW", "guest memory in the file: none, zlib, zstd (none)", NULL,
+	 .set = option_set_word, FIELD(encoding), .words = snapshot_encodings},
 	{"json", 0, NULL, "print JSON", NULL, .set = option_set_flag, FIELD(json)},
 	{.name = NULL},
 };
@@ -105,9 +102,8 @@ static void print_info(const struct snapshot_file *f, const struct snapshot_save
 		printf("RAM: %s at 0x%llx\n", format_size(size, sizeof(size), m->regions[i].size),
 		       (unsigned long long)m->regions[i].gpa);
 	if (!fstat(f->fd, &st))
-		printf("memory in use: %s, %s; the file takes %s\n",
-		       format_size(used, sizeof(used), m->used),
-		       m->encoding == SNAPSHOT_RAW ? "not compressed" : "compressed by zlib",
+		printf("memory in use: %s, compressed by %s; the file takes %s\n",
+		       format_size(used, sizeof(used), m->used), snapshot_encodings[m->encoding],
 		       format_size(size, sizeof(size), (uint64_t)st.st_blocks * 512));
 	if (s->params)
 		printf("command line: %s\n", s->params);
@@ -246,7 +242,8 @@ static int ask_to_save(struct control_client *c, const struct snapshot_options *
 		json_decref(*result);
 	}
 	ret = control_send(c, "snapshot",
-			   json_pack("{s:s}", "compress", encoding_words[o->encoding]), fd, err);
+			   json_pack("{s:s}", "compress", snapshot_encodings[o->encoding]), fd,
+			   err);
 	if (!ret)
 		ret = control_result_events(c, -1, person ? show_progress : NULL, &shown, result,
 					    err);

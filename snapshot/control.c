@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The control socket's command "snapshot": save the VM into the file whose descriptor
- * came with the request. Arguments: "compress" ("none", "zlib"). The answer says what the
+ * came with the request. Arguments: "compress" ("none", "zlib", "zstd"). The answer says what the
  * state is called, how many bytes were written, and how long the guest stood still. It
  * comes when all is written; meanwhile the event "saving" tells how far that is.
  *
@@ -23,13 +23,15 @@
 
 static int encoding_of(const char *word, enum snapshot_encoding *encoding, struct error *err)
 {
-	if (!strcmp(word, "none"))
-		*encoding = SNAPSHOT_RAW;
-	else if (!strcmp(word, "zlib"))
-		*encoding = SNAPSHOT_ZLIB;
-	else
-		return fail(err, "compress is \"none\" or \"zlib\"");
-	return 0;
+	unsigned int i;
+
+	for (i = 0; snapshot_encodings[i]; i++) {
+		if (strcmp(word, snapshot_encodings[i]))
+			continue;
+		*encoding = (enum snapshot_encoding)i;
+		return 0;
+	}
+	return fail(err, "compress is \"none\", \"zlib\" or \"zstd\"");
 }
 
 static int check_fd(int fd, struct error *err)

@@ -12,12 +12,12 @@
 #include "lkvm/snapshot/memory.h"
 
 #include "lkvm/xfer.h"
+#include "private.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /* Linux Documentation/admin-guide/mm/pagemap.rst: present, or swapped out. */
 #define PAGEMAP_THERE (UINT64_C(3) << 62)
@@ -35,7 +35,7 @@ struct pass {
 	struct xfer x;
 	uint64_t at;
 	uint8_t *pages, *packed;
-	uLong packed_max;
+	size_t packed_max;
 	int pagemap;
 };
 
@@ -98,8 +98,7 @@ static int write_raw(struct pass *p, const uint8_t *hva, struct snapshot_chunk *
 static int write_packed(struct pass *p, const uint8_t *hva, struct snapshot_chunk *c,
 			struct error *err)
 {
-	uLong len = 0;
-	uLongf packed = p->packed_max;
+	size_t len = 0, packed;
 	const uint8_t *from = p->packed;
 	unsigned int i;
 
@@ -109,7 +108,8 @@ static int write_packed(struct pass *p, const uint8_t *hva, struct snapshot_chun
 		memcpy(p->pages + len, hva + i * SNAPSHOT_PAGE, SNAPSHOT_PAGE);
 		len += SNAPSHOT_PAGE;
 	}
-	if (compress2(p->packed, &packed, p->pages, len, Z_BEST_SPEED) != Z_OK)
+	packed = chunk_pack(p->encoding, p->packed, p->packed_max, p->pages, len);
+	if (!packed)
 		return fail(err, "no memory to compress guest memory");
 	if (packed >= len) {
 		packed = len;
@@ -216,7 +216,7 @@ int snapshot_memory_write(struct snapshot_writer *w, const struct guest_memory *
 			 .encoding = encoding,
 			 .at = offset,
 			 .pages = malloc(SNAPSHOT_CHUNK),
-			 .packed_max = compressBound(SNAPSHOT_CHUNK),
+			 .packed_max = chunk_pack_max(SNAPSHOT_CHUNK),
 			 .pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
 	int ret;
 

@@ -13,6 +13,20 @@
 int saved_write(const struct vm *vm, struct snapshot_writer *w, struct error *err);
 
 /**
+ * chunk_pack_max() - the most that chunk_pack() makes of @len bytes
+ * chunk_pack() - compress; 0 where there is no memory
+ */
+size_t chunk_pack_max(size_t len);
+size_t chunk_pack(enum snapshot_encoding encoding, uint8_t *to, size_t max, const uint8_t *from,
+		  size_t len);
+
+/**
+ * chunk_unpack() - a stranger's bytes, which must become exactly @len; else false
+ */
+bool chunk_unpack(enum snapshot_encoding encoding, uint8_t *to, size_t len, const uint8_t *from,
+		  size_t stored);
+
+/**
  * snapshot_check_new() - have @vm's memory, which is mapped from a file, checked while it runs
  * @m: taken over
  *

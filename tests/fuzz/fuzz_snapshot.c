@@ -228,7 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	if (data[1] & 1) {
-		fd = good_file(data[0] & 1 ? SNAPSHOT_ZLIB : SNAPSHOT_RAW);
+		fd = good_file((enum snapshot_encoding)(data[0] % 3));
 		if (snapshot_open(&f, fd, &err))
 			abort();
 		change(fd, f.header.memory, data + 2, size - 2);

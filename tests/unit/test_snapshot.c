@@ -31,8 +31,8 @@ static const struct fake_op after[] = {
 /* Save, load paused, save: the same bytes; and the first VM has gone on undisturbed. */
 START_TEST(identical)
 {
-	enum fake_kernel kernel = (enum fake_kernel)(_i / 2);
-	enum snapshot_encoding encoding = (enum snapshot_encoding)(_i % 2);
+	enum fake_kernel kernel = (enum fake_kernel)(_i / 3);
+	enum snapshot_encoding encoding = (enum snapshot_encoding)(_i % 3);
 	struct fake_vcpu *from, *to;
 	struct snapshot_file f;
 	struct second b;
@@ -452,7 +452,7 @@ int main(void)
 	TCase *tc = tcase_create("snapshot");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, identical, 0, 6);
+	tcase_add_loop_test(tc, identical, 0, 9);
 	tcase_add_test(tc, goes_on);
 	tcase_add_loop_test(tc, reset_after, 0, 2);
 	tcase_add_test(tc, start_in_flight);

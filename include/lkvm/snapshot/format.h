@@ -113,7 +113,11 @@ const char *snapshot_id_text(const uint8_t id[SNAPSHOT_ID_SIZE], char *buf);
 enum snapshot_encoding {
 	SNAPSHOT_RAW,  /* as it is: may be mapped; pages of zeroes are holes */
 	SNAPSHOT_ZLIB, /* chunks compressed by zlib */
+	SNAPSHOT_ZSTD, /* by zstd */
 };
+
+/* What they are called, in their order, ended by NULL. */
+extern const char *const snapshot_encodings[];
 
 struct snapshot_section;
 

@@ -71,6 +71,13 @@ int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *m
 			 struct snapshot_progress *progress, struct error *err);
 
 /**
+ * snapshot_memory_chunk() - chunk @i of region @r as the guest has it, checked
+ * @buf: SNAPSHOT_CHUNK bytes
+ */
+int snapshot_memory_chunk(const struct snapshot_memory *m, const struct snapshot_region *r,
+			  uint64_t i, uint8_t *buf, struct error *err);
+
+/**
  * snapshot_memory_map() - have @mem, RAM of the same regions, be a copy of the file
  *
  * However large it is, that takes no time: pages are read when they are used. Nothing is
