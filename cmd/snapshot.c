@@ -6,6 +6,7 @@
  *                         FILE, hands its descriptor over, and puts it in place when it
  *                         has got to the disk
  *   snapshot info FILE, snapshot verify FILE
+ *   snapshot diff FILE OTHER
  *
  * Until the very end FILE is what it was, and whatever fails leaves it so. With --pause
  * or --kill the guest does not run between the saving and what follows: the VM is paused
@@ -14,6 +15,7 @@
 #include "lkvm/snapshot/snapshot.h"
 #include "cmd.h"
 #include "lkvm/control_client.h"
+#include "snapshot.h"
 
 #include "lkvm/riscv/config.h"
 
@@ -44,9 +46,10 @@ static const struct option_spec rows[] = {
 };
 
 static const struct option_table table = {
-	"snapshot", "NAME FILE | info FILE | verify FILE",
+	"snapshot", "NAME FILE | info FILE | verify FILE | diff FILE OTHER",
 	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what a file\n"
-	"has, \"verify\" checks all of it; \"lkvm restore\" starts a VM from one.",
+	"has, \"verify\" checks all of it, \"diff\" tells in what two states differ (status 1\n"
+	"where they do); \"lkvm restore\" starts a VM from one.",
 	rows, false};
 
 /* --- files --------------------------------------------------------------------------------- */
@@ -312,6 +315,8 @@ static int run(const struct snapshot_options *o, const struct operands *ops, str
 			return fail(err, "lkvm snapshot -n %s wants one FILE", o->name);
 		return save(o, o->name, first, err);
 	}
+	if (ops->argc == 3 && !strcmp(first, "diff"))
+		return snapshot_compare(ops->argv[1], ops->argv[2], o->json, err);
 	if (ops->argc != 2)
 		return fail(err, "lkvm snapshot wants the name of a VM and a FILE");
 	if (!strcmp(first, "info") || !strcmp(first, "verify"))
@@ -324,18 +329,20 @@ int cmd_snapshot(struct log *log, int argc, char **argv)
 	struct snapshot_options o = {.encoding = SNAPSHOT_RAW};
 	struct operands ops;
 	struct error err;
-	int ret = options_parse(&table, &o, argc, argv, &ops, &err);
+	int ret = options_parse(&table, &o, argc, argv, &ops, &err), trouble;
 
 	if (ret > 0) {
 		options_help(&table, STDOUT_FILENO);
 		operands_free(&ops);
 		return 0;
 	}
+	/* As diff(1): 1 says that there are differences. */
+	trouble = !ret && ops.argc && !strcmp(ops.argv[0], "diff") ? 2 : 1;
 	if (!ret)
 		ret = run(&o, &ops, &err);
 	operands_free(&ops);
-	if (!ret)
-		return 0;
+	if (ret >= 0)
+		return ret;
 	log_fatal(log, "%s", err.msg);
-	return 1;
+	return trouble;
 }

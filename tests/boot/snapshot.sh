@@ -32,6 +32,9 @@ counts() {
 	[ "$COUNT" -gt "$first" ] || fail "the guest does not count any more"
 }
 
+# What a guest says of its being another one: both are 1.
+FORKS='dmesg | grep -c "reseeded due to virtual machine fork" || :; grep -c vmgenid /proc/interrupts || :'
+
 # generation: which one the VM says it is.
 generation() { "$LKVM" info "$name" | sed -n 's/.*generation id: //p'; }
 
@@ -77,10 +80,10 @@ round() { # round CPUS COMPRESS CLOCK
 	done
 	"$LKVM" snapshot --compress "$2" "$name" again || fail "the loaded VM can't be saved"
 	cmp file again || fail "what was loaded is not what was saved"
+	"$LKVM" snapshot diff file again || fail "they differ"
 	"$LKVM" resume "$name"
 	counts "$before"
-	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime; dmesg | grep -ciE "stall|lockup|bug|oops" || :
-		dmesg | grep -c "reseeded due to virtual machine fork" || :; grep -c vmgenid /proc/interrupts || :'
+	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime; dmesg | grep -ciE "stall|lockup|bug|oops" || :; '"$FORKS"
 	note "it says:" "$ANSWER"
 	now=$(echo "$ANSWER" | sed -n 4p)
 	[ "$(echo "$ANSWER" | sed '4d')" = "a mark
