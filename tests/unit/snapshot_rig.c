@@ -41,6 +41,15 @@ void scribble(struct fake_vcpu *v)
 	for (i = 0; i < 32; i++)
 		v->fp[i] = 0x4444555566660000u + i;
 	v->fcsr = 0x21;
+	for (i = 0; i < 4; i++)
+		v->vector[i] = 3 + i;
+	for (i = 0; i < ARRAY_SIZE(v->v); i++)
+		memset(v->v[i], (int)(0x40 + i), sizeof(v->v[i]));
+	for (i = 0; i < ARRAY_SIZE(v->aia); i++)
+		v->aia[i] = 0x5555000000000000u + i;
+	v->sstateen0 = 0x6666;
+	v->fwft[1] = 1;
+	v->fwft[2] = 1;
 	v->compare = 0x123456 + v->id;
 	v->sta[0] = 0x80004040;
 	v->sta[1] = 0;
