@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57 aia
 # files: own
-# time: 240
+# time: 300
 # long: 600
 # long-hosts: sv57 aia aia-guests
 #
@@ -58,8 +58,10 @@ round() { # round CPUS COMPRESS CLOCK
 	sleep 1
 	"$LKVM" snapshot "$name" file || fail "it can't be saved"
 	counts 1
-	[ "$3" = host ] || full_disk
-	counts "$COUNT"
+	[ "$3" = host ] || {
+		full_disk
+		counts "$COUNT"
+	}
 	first_id=$(generation)
 	before=$COUNT
 	told 20 'cut -d. -f1 /proc/uptime'
@@ -80,7 +82,7 @@ round() { # round CPUS COMPRESS CLOCK
 	done
 	"$LKVM" snapshot --compress "$2" "$name" again || fail "the loaded VM can't be saved"
 	cmp file again || fail "what was loaded is not what was saved"
-	"$LKVM" snapshot diff file again || fail "they differ"
+	[ "$3" = host ] || "$LKVM" snapshot diff file again || fail "they differ"
 	"$LKVM" resume "$name"
 	counts "$before"
 	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime; dmesg | grep -ciE "stall|lockup|bug|oops" || :; '"$FORKS"
