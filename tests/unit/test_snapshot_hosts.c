@@ -127,6 +127,12 @@ static void aia_narrow(struct fake_host *h)
 	h->aia_ids = 128;
 }
 
+static void aia_half(struct fake_host *h)
+{
+	aia(h);
+	h->aia_half_files = true;
+}
+
 static void aia_wide(struct fake_host *h)
 {
 	aia(h);
@@ -153,6 +159,13 @@ static void vm_high(struct rig *rig)
 static void vm_aia(struct rig *rig)
 {
 	rig->arch.irqchip = IRQCHIP_AIA;
+}
+
+/* Its devices go by as many. */
+static void vm_255(struct rig *rig)
+{
+	rig->arch.irqchip = IRQCHIP_AIA;
+	rig->arch.identities = 255;
 }
 
 static void vm_sv48(struct rig *rig)
@@ -288,14 +301,21 @@ static const struct row {
 	 {FAKE_7_2, FAKE_7_2},
 	 .from = aia,
 	 .to = aia_narrow,
-	 .vm = vm_aia,
+	 .vm = vm_255,
 	 .reasons = {"255 interrupt identities, here 127"}},
-	{"more identities",
+	{"fewer identities, and no need of more",
 	 {FAKE_7_2, FAKE_7_2},
 	 .from = aia,
-	 .to = aia_wide,
-	 .vm = vm_aia,
-	 .reasons = {"255 interrupt identities, here 511"}},
+	 .to = aia_narrow,
+	 .vm = vm_aia},
+	{"identities that do not work",
+	 {FAKE_7_2, FAKE_7_2},
+	 .from = aia,
+	 .to = aia_half,
+	 .vm = vm_255,
+	 .reasons = {"up to 255 identities, of which only 31 work here"},
+	 .starts = true},
+	{"more identities", {FAKE_7_2, FAKE_7_2}, .from = aia, .to = aia_wide, .vm = vm_255},
 	{"several at once",
 	 {FAKE_7_2, FAKE_7_2},
 	 .to = many,
