@@ -27,7 +27,7 @@ static const char *value_text(const struct reg_set *set, uint64_t id, char *buf)
 	for (i = reg_size(id); i-- > 0 && len + 6 < VALUE_MAX; len += 2)
 		snprintf(buf + len, 3, "%02x", value[i]);
 	if (i != (size_t)-1)
-		strcpy(buf + len, "…");
+		snprintf(buf + len, VALUE_MAX - len, "…");
 	return buf;
 }
 

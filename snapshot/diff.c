@@ -233,10 +233,14 @@ static int diff_memory(const struct snapshot_file *a, const struct snapshot_file
 		.sink = sink, .a = malloc(SNAPSHOT_CHUNK), .b = malloc(SNAPSHOT_CHUNK)};
 	struct snapshot_memory x = {.nr = 0}, y = x;
 	uint32_t k;
-	int ret = d.a && d.b ? 0 : fail(err, "no memory to compare guest memory");
+	int ret;
 
-	if (!ret)
-		ret = snapshot_memory_open(&x, a, err);
+	if (!d.a || !d.b) {
+		free(d.a);
+		free(d.b);
+		return fail(err, "no memory to compare guest memory");
+	}
+	ret = snapshot_memory_open(&x, a, err);
 	if (!ret)
 		ret = snapshot_memory_open(&y, b, err);
 	for (k = 0; !ret && k < x.nr && k < y.nr; k++)

@@ -112,9 +112,9 @@ static int read_chunk(struct walk *w, const struct snapshot_region *r, uint64_t 
 		      struct error *err)
 {
 	const struct snapshot_chunk *c = &r->chunks[i];
+	gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
 
-	snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx",
-		 (unsigned long long)(r->gpa + i * SNAPSHOT_CHUNK));
+	snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx", (unsigned long long)gpa);
 	return w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err);
 }
 
