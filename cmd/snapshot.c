@@ -47,9 +47,9 @@ static const struct option_spec rows[] = {
 
 static const struct option_table table = {
 	"snapshot", "NAME FILE | info FILE | verify FILE | diff FILE OTHER",
-	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what a file\n"
-	"has, \"verify\" checks all of it, \"diff\" tells in what two states differ (status 1\n"
-	"where they do); \"lkvm restore\" starts a VM from one.",
+	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what\n"
+	"a file has, \"verify\" checks all of it, \"diff\" tells in what two of them\n"
+	"differ (and by its status, 1). \"lkvm restore\" starts a VM from one.",
 	rows, false};
 
 /* --- files --------------------------------------------------------------------------------- */

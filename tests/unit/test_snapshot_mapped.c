@@ -194,6 +194,37 @@ START_TEST(damage_is_not_saved)
 }
 END_TEST
 
+/* Memory that others share is not mapped, and neither is what is compressed: it is read. */
+START_TEST(not_mapped)
+{
+	struct snapshot_memory m;
+	struct guest_memory mem;
+	struct snapshot_file f;
+	struct rig a;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, _i ? SNAPSHOT_ZSTD : SNAPSHOT_RAW);
+	memory_init(&mem);
+	if (!_i)
+		memory_share(&mem);
+	ck_assert(memory_add(&mem, RAM, 64 * MIB, 2 * MIB, &err));
+	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
+	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
+	ck_assert(!snapshot_memory_map(&m, &mem));
+	ck_assert(!mem.regions[0].copied);
+	ck_assert(all_zero(mem.regions[0].hva, 64 * MIB));
+	ck_assert_msg(!snapshot_memory_read(&m, &mem, NULL, &err), "%s", err.msg);
+	ck_assert(!memcmp(a.vm->mem.regions[0].hva, mem.regions[0].hva, 64 * MIB));
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	memory_destroy(&mem);
+	close(fd);
+	a.fds_before--;
+	quit(&a);
+}
+END_TEST
+
 /* From the opened file to the committed state, on the scripted host. */
 static uint64_t time_to_state(int fd, enum snapshot_verify verify)
 {
@@ -262,6 +293,7 @@ int main(void)
 	tcase_add_test(tc, reset_is_empty);
 	tcase_add_loop_test(tc, damage, 0, 3);
 	tcase_add_test(tc, damage_is_not_saved);
+	tcase_add_loop_test(tc, not_mapped, 0, 2);
 	tcase_add_test(tc, time_of_start);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
