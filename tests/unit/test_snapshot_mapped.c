@@ -247,7 +247,7 @@ static uint64_t time_to_state(int fd, enum snapshot_verify verify)
 START_TEST(time_of_start)
 {
 	static const uint64_t sizes[] = {64 * MIB, 256 * MIB, GIB};
-	uint64_t ns[ARRAY_SIZE(sizes)], before, best;
+	uint64_t ns[ARRAY_SIZE(sizes)], before = 0, best;
 	unsigned int i, k;
 	struct rig a;
 	uint64_t *ram;
@@ -278,8 +278,8 @@ START_TEST(time_of_start)
 		       (unsigned long long)before / 1000);
 		close(fd);
 	}
-	/* Not in proportion: sixteen times the memory, and the index is 16 times as large. */
-	ck_assert_uint_lt(ns[2], 4 * ns[0] + 20 * NSEC_PER_MSEC);
+	/* Nothing in it is read; generously, for busy machines. */
+	ck_assert_uint_lt(ns[2], before / 4);
 }
 END_TEST
 
