@@ -88,8 +88,8 @@ round() { # round CPUS COMPRESS CLOCK
 	# Time that jumps makes Linux say that a CPU was stuck; nothing else may be odd.
 	known=none
 	[ "$3" = continue ] || known='watchdog: BUG: soft lockup'
-	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime
-dmesg | grep -v "'"$known"'" | grep -ciE "stall|lockup|bug|oops" || :; '"$FORKS"
+	odd="dmesg | grep -v '$known' | grep -ciE 'stall|lockup|bug|oops' || :"
+	told 20 'cat /tmp/mark; echo $x; nproc; cut -d. -f1 /proc/uptime; '"$odd; $FORKS"
 	note "it says:" "$ANSWER"
 	now=$(echo "$ANSWER" | sed -n 4p)
 	[ "$(echo "$ANSWER" | sed '4d')" = "a mark
