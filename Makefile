@@ -69,11 +69,11 @@ ALL_LDFLAGS = $(HARDEN_LD) -pthread $(LDFLAGS)
 ifdef SYSROOT
   # Only these libraries come from there: the C library stays the compiler's own.
   ALL_CPPFLAGS += -idirafter $(SYSROOT)/usr/include -idirafter $(SYSROOT)/usr/include/riscv64-linux-gnu
-  LIBS := $(patsubst %,$(SYSROOT)/usr/lib/riscv64-linux-gnu/lib%.a,fdt z uring jansson)
+  LIBS := $(patsubst %,$(SYSROOT)/usr/lib/riscv64-linux-gnu/lib%.a,fdt z zstd uring jansson)
   # The libraries may be younger than that: what they call strtoll is this since glibc 2.38.
   LIBS += -Wl,--defsym=__isoc23_strtoll=strtoll
 else
-  LIBS := -lfdt -lz -luring $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
+  LIBS := -lfdt -lz -lzstd -luring $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 endif
 
 CORE := $(sort $(wildcard vmm/*.c riscv/*.c hw/*.c virtio/*.c snapshot/*.c))

@@ -8,6 +8,10 @@
  * configuration is compared with the command line and with this host, and every reason
  * why they do not fit is told, not only the first.
  *
+ * The file is the VM's memory while it lives, where it is not compressed: it is locked
+ * (flock(2), shared), which keeps off who asks, and must not be written to. Replacing it by
+ * another under its name, as "lkvm snapshot" does, is no harm.
+ *
  * The option table is made when the command starts: a row for each kind of virtio device.
  */
 #include "cmd.h"
@@ -17,14 +21,18 @@
 #include "service.h"
 #include "vm_options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct restore_options {
 	struct vm_options common;
 	enum hgatp_choice hgatp;
+	enum snapshot_verify verify;
+	enum clock_choice clock;
 	bool says_reset;
 };
 
@@ -35,6 +43,12 @@ static int set_reset(void *target, const struct option_spec *opt, const char *va
 	return option_set_word(target, opt, value, on, err);
 }
 
+/* In the order of enum snapshot_verify. */
+static const char *const verify_words[] = {"meanwhile", "before", "never", NULL};
+
+/* In the order of enum clock_choice. */
+static const char *const clock_words[] = {"continue", "host", NULL};
+
 #define FIELD(field) .offset = offsetof(struct restore_options, field)
 
 static const struct option_spec fixed_rows[] = {
@@ -42,6 +56,13 @@ static const struct option_spec fixed_rows[] = {
 	 .set = set_vm_name},
 	{"paused", 0, NULL, "do not let it run before \"lkvm resume\"", NULL,
 	 .set = option_set_flag, FIELD(common.vm.paused)},
+	{"clock", 0, "HOW",
+	 "the guest's time goes on from where it stood, or with the host's: continue, host "
+	 "(continue)",
+	 NULL, .set = option_set_word, FIELD(clock), .words = clock_words},
+	{"verify", 0, "WHEN",
+	 "check guest memory meanwhile, before the guest runs, never (meanwhile)", NULL,
+	 .set = option_set_word, FIELD(verify), .words = verify_words},
 	{"kernel", 'k', "FILE", "what boots when the guest resets", NULL, .set = option_set_string,
 	 FIELD(common.vm.kernel)},
 	{"initrd", 'i', "FILE", "its initial RAM disk", NULL, .set = option_set_string,
@@ -137,6 +158,7 @@ static int settle(struct log *log, struct restore_options *o, const char *path,
 	if (o->common.vm.name)
 		s->cfg.name = o->common.vm.name;
 	s->cfg.paused = o->common.vm.paused;
+	s->cfg.clock = o->clock;
 	s->cfg.timeout_s = o->common.vm.timeout_s;
 	s->cfg.console_in = STDIN_FILENO;
 	s->cfg.console_out = STDOUT_FILENO;
@@ -162,6 +184,14 @@ static int start(struct log *log, const struct vm_config *cfg, const struct vm_o
 	return vm_close(vm, verdict);
 }
 
+/* It is the VM's memory from here on. lkvm itself replaces files and never writes into one. */
+static int hold_file(const struct snapshot_file *f, const char *path, struct error *err)
+{
+	if (!flock(f->fd, LOCK_SH | LOCK_NB) || errno != EWOULDBLOCK)
+		return 0;
+	return fail(err, "%s: somebody has locked it, to change it", path);
+}
+
 static int restore(struct log *log, struct restore_options *o, const char *path)
 {
 	struct arch_config arch = {.irqchip = IRQCHIP_AUTO};
@@ -173,10 +203,11 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 
 	if (snapshot_path_open(path, &file, &err))
 		return not_started(log, &err);
-	if (settle(log, o, path, &file, &saved, &arch, &err)) {
+	if (hold_file(&file, path, &err) || settle(log, o, path, &file, &saved, &arch, &err)) {
 		ret = not_started(log, &err);
 	} else {
 		snapshot_image(&image, &file, &saved);
+		image.verify = o->verify;
 		saved.cfg.image = &image.image;
 		ret = start(log, &saved.cfg, &o->common);
 	}

@@ -6,6 +6,7 @@
  *                         FILE, hands its descriptor over, and puts it in place when it
  *                         has got to the disk
  *   snapshot info FILE, snapshot verify FILE
+ *   snapshot diff FILE OTHER
  *
  * Until the very end FILE is what it was, and whatever fails leaves it so. With --pause
  * or --kill the guest does not run between the saving and what follows: the VM is paused
@@ -14,6 +15,7 @@
 #include "lkvm/snapshot/snapshot.h"
 #include "cmd.h"
 #include "lkvm/control_client.h"
+#include "snapshot.h"
 
 #include "lkvm/riscv/config.h"
 
@@ -31,25 +33,23 @@ struct snapshot_options {
 	enum snapshot_encoding encoding;
 };
 
-/* In the order of enum snapshot_encoding. */
-static const char *const encoding_words[] = {"none", "zlib", NULL};
-
 #define FIELD(field) .offset = offsetof(struct snapshot_options, field)
 
 static const struct option_spec rows[] = {
 	{"name", 'n', "NAME", "the VM", NULL, .set = option_set_string, FIELD(name)},
 	{"pause", 0, NULL, "leave the VM paused", NULL, .set = option_set_flag, FIELD(pause)},
 	{"kill", 0, NULL, "end the VM when it is saved", NULL, .set = option_set_flag, FIELD(kill)},
-	{"compress", 0, "HOW", "guest memory in the file: none, zlib (none)", NULL,
-	 .set = option_set_word, FIELD(encoding), .words = encoding_words},
+	{"compress", 0, "HOW", "guest memory in the file: none, zlib, zstd (none)", NULL,
+	 .set = option_set_word, FIELD(encoding), .words = snapshot_encodings},
 	{"json", 0, NULL, "print JSON", NULL, .set = option_set_flag, FIELD(json)},
 	{.name = NULL},
 };
 
 const struct option_table snapshot_table = {
-	"snapshot", "NAME FILE | info FILE | verify FILE",
-	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what a file\n"
-	"has, \"verify\" checks all of it; \"lkvm restore\" starts a VM from one.",
+	"snapshot", "NAME FILE | info FILE | verify FILE | diff FILE OTHER",
+	"Save a VM into FILE; it goes on unless told otherwise. \"info\" shows what\n"
+	"a file has, \"verify\" checks all of it, \"diff\" tells in what two of them\n"
+	"differ (and by its status, 1). \"lkvm restore\" starts a VM from one.",
 	rows, false};
 
 /* --- files --------------------------------------------------------------------------------- */
@@ -105,9 +105,8 @@ static void print_info(const struct snapshot_file *f, const struct snapshot_save
 		printf("RAM: %s at 0x%llx\n", format_size(size, sizeof(size), m->regions[i].size),
 		       (unsigned long long)m->regions[i].gpa);
 	if (!fstat(f->fd, &st))
-		printf("memory in use: %s, %s; the file takes %s\n",
-		       format_size(used, sizeof(used), m->used),
-		       m->encoding == SNAPSHOT_RAW ? "not compressed" : "compressed by zlib",
+		printf("memory in use: %s, compressed by %s; the file takes %s\n",
+		       format_size(used, sizeof(used), m->used), snapshot_encodings[m->encoding],
 		       format_size(size, sizeof(size), (uint64_t)st.st_blocks * 512));
 	if (s->params)
 		printf("command line: %s\n", s->params);
@@ -166,7 +165,6 @@ static int look(const char *word, const char *path, struct error *err)
 static int ask(struct control_client *c, const char *command, json_t *arguments, int fd,
 	       json_t **result, struct error *err)
 {
-	/* Saving takes as long as the disk does. */
 	return control_send(c, command, arguments, fd, err) || control_result(c, -1, result, err)
 		       ? -1
 		       : 0;
@@ -219,6 +217,44 @@ static void print_saved(const struct snapshot_options *o, const char *path, json
 	       (unsigned long long)(ns / NSEC_PER_MSEC % 1000), (long long)paused / 1000);
 }
 
+/* How far it is: for a person who waits. */
+static void show_progress(void *opaque, json_t *event)
+{
+	json_t *data = json_object_get(event, "data");
+	double done = json_number_value(json_object_get(data, "done"));
+	double total = json_number_value(json_object_get(data, "total"));
+	bool *shown = opaque;
+
+	if (strcmp(json_string_value(json_object_get(event, "event")), "saving") || total <= 0)
+		return;
+	fprintf(stderr, "\r%3.0f%% of guest memory", 100 * done / total);
+	fflush(stderr);
+	*shown = true;
+}
+
+/* Saving takes as long as the disk does, and at a terminal one sees how long that is. */
+static int ask_to_save(struct control_client *c, const struct snapshot_options *o, int fd,
+		       json_t **result, struct error *err)
+{
+	bool shown = false, person = isatty(STDERR_FILENO);
+	int ret;
+
+	if (person) {
+		if (ask(c, "events", NULL, -1, result, err))
+			return -1;
+		json_decref(*result);
+	}
+	ret = control_send(c, "snapshot",
+			   json_pack("{s:s}", "compress", snapshot_encodings[o->encoding]), fd,
+			   err);
+	if (!ret)
+		ret = control_result_events(c, -1, person ? show_progress : NULL, &shown, result,
+					    err);
+	if (shown)
+		fprintf(stderr, "\r%24s\r", "");
+	return ret;
+}
+
 /* Have the VM write, and put the file in place. */
 static int save_file(struct control_client *c, const struct snapshot_options *o, const char *path,
 		     struct error *err)
@@ -230,8 +266,7 @@ static int save_file(struct control_client *c, const struct snapshot_options *o,
 
 	if (snapshot_target_open(&t, io, path, err))
 		return -1;
-	if (ask(c, "snapshot", json_pack("{s:s}", "compress", encoding_words[o->encoding]), t.fd,
-		&result, err)) {
+	if (ask_to_save(c, o, t.fd, &result, err)) {
 		snapshot_target_abort(&t);
 		return -1;
 	}
@@ -280,6 +315,8 @@ static int run(const struct snapshot_options *o, const struct operands *ops, str
 			return fail(err, "lkvm snapshot -n %s wants one FILE", o->name);
 		return save(o, o->name, first, err);
 	}
+	if (ops->argc == 3 && !strcmp(first, "diff"))
+		return snapshot_compare(ops->argv[1], ops->argv[2], o->json, err);
 	if (ops->argc != 2)
 		return fail(err, "lkvm snapshot wants the name of a VM and a FILE");
 	if (!strcmp(first, "info") || !strcmp(first, "verify"))
@@ -292,18 +329,20 @@ int cmd_snapshot(struct log *log, int argc, char **argv)
 	struct snapshot_options o = {.encoding = SNAPSHOT_RAW};
 	struct operands ops;
 	struct error err;
-	int ret = options_parse(&snapshot_table, &o, argc, argv, &ops, &err);
+	int ret = options_parse(&snapshot_table, &o, argc, argv, &ops, &err), trouble;
 
 	if (ret > 0) {
 		options_help(&snapshot_table, STDOUT_FILENO);
 		operands_free(&ops);
 		return 0;
 	}
+	/* As diff(1): 1 says that there are differences. */
+	trouble = !ret && ops.argc && !strcmp(ops.argv[0], "diff") ? 2 : 1;
 	if (!ret)
 		ret = run(&o, &ops, &err);
 	operands_free(&ops);
-	if (!ret)
-		return 0;
+	if (ret >= 0)
+		return ret;
 	log_fatal(log, "%s", err.msg);
-	return 1;
+	return trouble;
 }

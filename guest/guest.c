@@ -292,6 +292,7 @@ static void take_property(struct guest *guest, enum node node, const char *name,
 		guest->timebase = be32(value);
 	} else if (same(name, "riscv,isa-extensions") && len && !value[len - 1]) {
 		guest->sstc = has_string((const char *)value, len, "sstc");
+		guest->vector = has_string((const char *)value, len, "v");
 	}
 }
 

@@ -30,6 +30,7 @@ struct guest_region {
  * @timebase: ticks of the time CSR in a second
  * @nr_harts: CPUs; their numbers are 0 and up
  * @sstc: the hart has a timer of its own, the stimecmp CSR
+ * @vector: it has vector registers
  * @ram, @nr_ram: memory nodes, in the tree's order
  * @virtio, @virtio_irq, @nr_virtio: virtio-mmio windows and their interrupt sources
  * @ecam: PCI configuration space of bus 0; base 0 where there is no PCI
@@ -44,7 +45,7 @@ struct guest {
 	const char *bootargs;
 	uint64_t timebase;
 	unsigned int nr_harts;
-	bool sstc;
+	bool sstc, vector;
 	struct guest_region ram[GUEST_MAX_RAM];
 	size_t nr_ram;
 	uint64_t virtio[GUEST_MAX_VIRTIO];

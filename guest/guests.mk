@@ -2,7 +2,7 @@
 #
 # The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
 #
-#   make guests     build/riscv64/guest/{walk,fill,hostile,irq}  flat Images
+#   make guests     build/riscv64/guest/{walk,fill,hostile,irq,checker}  flat Images
 #                   build/riscv64/tools/{posted,huge,hostile-run} static programs
 #
 # They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
@@ -35,7 +35,8 @@ $(O)/guest-init: $(GUEST_INIT_SRC) $(wildcard guest/init/*.h) guest/guests.mk
 	fi
 
 .PHONY: guests
-guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_TOOLS_DIR)/posted \
+guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_DIR)/checker \
+	$(GUEST_TOOLS_DIR)/posted \
 	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run
 
 $(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
@@ -56,7 +57,13 @@ $(GUEST_DIR)/irq.elf: $(GUEST_IRQ) $(wildcard guest/irq/*.h) guest/virtio.h gues
 	$(call say,GUEST,guest/irq)
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_IRQ)
 
-$(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq: %: %.elf
+GUEST_CHECKER := guest/start.S guest/irq/vector.S guest/guest.c guest/checker/patterns.S guest/checker/main.c
+$(GUEST_DIR)/checker.elf: $(GUEST_CHECKER) guest/checker/checker.h guest/guest.h guest/image.ld guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,guest/checker)
+	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_CHECKER)
+
+$(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_DIR)/checker: %: %.elf
 	$(Q)$(GUEST_CROSS)objcopy -O binary $< $@
 
 $(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk

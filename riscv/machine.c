@@ -8,6 +8,7 @@
  * quiescing and destroying. Interrupt numbers are the chip's sources.
  *
  *   0x00101000  RTC
+ *   0x00102000  generation id
  *   0x0c000000  PLIC, or with the kernel's AIA 0x0d000000 and 0x28000000 (irqchip.c)
  *   0x10000000  serial port
  *   0x10001000  virtio-mmio windows, one for each device asked for (virtio.c)
@@ -36,20 +37,27 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAP_RTC UINT64_C(0x00101000)
+#define MAP_GENERATION UINT64_C(0x00102000)
 #define MAP_SERIAL UINT64_C(0x10000000)
 
 #define IRQ_SERIAL 10
 #define IRQ_RTC 11
+#define IRQ_GENERATION 12
 
 /* The UART's input clock; 115200 baud divides it evenly. */
 #define SERIAL_CLOCK 3686400
 
 /* Linux reads the first 512 bytes at most; 64 are plenty to seed its pool. */
 #define RNG_SEED 64
+
+/* Never blocks: the host's pool is seeded long before anybody starts a VM. */
+static bool random_bytes(void *buf, size_t len)
+{
+	return getrandom(buf, len, GRND_NONBLOCK) == (ssize_t)len;
+}
 
 /* --- devices ---------------------------------------------------------- */
 
@@ -67,11 +75,8 @@ static void describe_serial(struct fdt_builder *b, const struct arch_vm *a,
 
 static uint64_t rtc_now(void *opaque)
 {
-	struct timespec ts;
-
 	(void)opaque;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return wall_ns();
 }
 
 /*
@@ -137,6 +142,27 @@ static void describe_rtc(struct fdt_builder *b, const struct arch_vm *a,
 	fdt_node_end(b);
 }
 
+static struct device *build_generation(struct arch_vm *a, struct irq_line irq, struct error *err)
+{
+	a->generation = generation_create("generation0", irq, random_bytes);
+	if (!a->generation) {
+		fail(err, "no memory or no random bytes for a generation id");
+		return NULL;
+	}
+	return generation_device(a->generation);
+}
+
+/* Linux Documentation/devicetree/bindings/rng/microsoft,vmgenid.yaml; its driver is of 6.10. */
+static void describe_generation(struct fdt_builder *b, const struct arch_vm *a,
+				const struct machine_device *d)
+{
+	fdt_node_begin_at(b, "rng", d->base);
+	fdt_prop_string(b, "compatible", "microsoft,vmgenid");
+	fdt_prop_reg(b, d->base, d->size);
+	machine_describe_irq(b, a, d->irq);
+	fdt_node_end(b);
+}
+
 /* The machine. */
 static const struct machine_row {
 	gpa_t base;
@@ -150,6 +176,8 @@ static const struct machine_row {
 	{MAP_SERIAL, SERIAL_WINDOW, IRQ_SERIAL, machine_console_build, describe_serial,
 	 &serial_ops},
 	{MAP_RTC, RTC_WINDOW, IRQ_RTC, build_rtc, describe_rtc, &rtc_ops},
+	{MAP_GENERATION, GENERATION_WINDOW, IRQ_GENERATION, build_generation, describe_generation,
+	 &generation_ops},
 };
 
 static const struct fdt_alias aliases[] = {
@@ -418,12 +446,6 @@ static void describe_devices(struct fdt_builder *b, void *opaque)
 	for (i = 0; i < a->nr_devices; i++)
 		if (a->devices[i].describe)
 			a->devices[i].describe(b, a, &a->devices[i]);
-}
-
-/* Never blocks: the host's pool is seeded long before anybody starts a VM. */
-static bool random_bytes(void *buf, size_t len)
-{
-	return getrandom(buf, len, GRND_NONBLOCK) == (ssize_t)len;
 }
 
 static int write_file(const char *path, const void *data, size_t len, struct error *err)
@@ -707,7 +729,7 @@ const char *arch_run_error(int errnum)
 void arch_print_plan(struct vm *vm, FILE *out)
 {
 	struct arch_vm *a = vm->arch;
-	char size[32];
+	char size[32], id[2 * GENERATION_ID + 1];
 	size_t i;
 
 	fprintf(out, "G-stage: %s, %u bits of guest physical address (%s; %s)\n",
@@ -744,6 +766,8 @@ void arch_print_plan(struct vm *vm, FILE *out)
 			(unsigned long long)a->layout.initrd,
 			format_size(size, sizeof(size), a->layout.initrd_size));
 	fprintf(out, "device tree at 0x%llx\n", (unsigned long long)a->layout.fdt);
+	if (!vm->cfg->dry_run)
+		fprintf(out, "generation id: %s\n", generation_text(a->generation, id));
 	if (a->bootargs)
 		fprintf(out, "command line: %s\n", a->bootargs);
 }

@@ -7,6 +7,7 @@
 #define RISCV_MACHINE_H
 
 #include "lkvm/device.h"
+#include "lkvm/hw/generation.h"
 #include "lkvm/hw/pci.h"
 #include "lkvm/hw/rtc.h"
 #include "lkvm/hw/serial.h"
@@ -153,6 +154,7 @@ struct arch_vm {
 	struct msi_sink *msi;
 	struct machine_irqchip irq;
 	struct rtc *rtc;
+	struct generation *generation;
 	struct loop_timer rtc_timer;
 	struct machine_console console;
 	char *bootargs;

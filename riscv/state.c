@@ -5,17 +5,17 @@
  * Sections, in the order of the file:
  *
  *   riscv          what the machine is (state_config.c)
- *   platform       the VM's clock, what lkvm remembers of each hart, console input that
- *                  no device has taken yet, whether the guest is suspended to RAM
- *   vcpu0, 1…      registers (regs_set.c)
- *   device:NAME    each device of the machine's table: its kind, then its own walk
+ *   platform       the VM's clock and the host's then, what lkvm remembers of each hart, console
+ * input that no device has taken yet, whether the guest is suspended to RAM vcpu0, 1… registers
+ * (regs_set.c) device:NAME    each device of the machine's table: its kind, then its own walk
  *
  * A loaded VM is held until it goes: its devices stay quiet, its clock and its harts'
  * timers wait here. So a VM that was loaded and not let go is saved as it was loaded, and
  * the guest's time goes on from where it stood, however long the VM was a file.
  *
  * Going on: devices resume and say their wires again, then the PLIC says each hart's,
- * changed or not, after sip was written, which would forget it; then the clock, once for
+ * changed or not, after sip was written, which would forget it; the guest is given another
+ * generation id, with an interrupt; then the clock, once for
  * all harts, and the harts' timers. Software interrupts that were pending in sip are
  * delivered, but do not end a WFI in KVM: harts that have one are kicked a few times.
  *
@@ -46,13 +46,13 @@ static const unsigned int kick_at_ms[] = {1, 3, 10, 30, 100};
 /**
  * struct machine_state - what a VM that was loaded is held by
  * @held: it has not gone on yet
- * @time: the VM's clock while it is held
+ * @time: the VM's clock while it is held; @wall: the host's, when it was that
  * @regs: each hart's, for its timer; @kicks: which harts are kicked, until @round is over
  */
 struct machine_state {
 	struct arch_vm *a;
 	bool held;
-	uint64_t time;
+	uint64_t time, wall;
 	struct reg_set *regs;
 	bool *kicks;
 	unsigned int round;
@@ -117,12 +117,13 @@ void arch_quiet(struct vm *vm, bool quiet)
 
 /**
  * struct platform - the section's fields
+ * @time: the VM's clock, in ticks; @wall: CLOCK_REALTIME then, in ns
  * @seen: of struct hart
  * @input: console input that waits
  * @suspended: to RAM, by hart @sleeper; @wake: and about to be woken
  */
 struct platform {
-	uint64_t time;
+	uint64_t time, wall;
 	uint32_t harts;
 	bool *seen;
 	uint32_t input_len;
@@ -137,6 +138,7 @@ static void walk_platform(void *opaque, struct xfer *x)
 	uint32_t harts = p->harts, i;
 
 	xfer_u64(x, &p->time);
+	xfer_u64(x, &p->wall);
 	xfer_u32(x, &harts);
 	xfer_check(x, harts == p->harts, "another number of harts");
 	for (i = 0; i < p->harts; i++)
@@ -207,15 +209,17 @@ static int platform_init(struct platform *p, const struct arch_vm *a, struct err
 	return p->seen ? 0 : fail(err, "no memory for %u harts", p->harts);
 }
 
-static int get_time(const struct arch_vm *a, uint64_t *now, struct error *err)
+static int get_time(const struct arch_vm *a, struct platform *p, struct error *err)
 {
 	int ret;
 
 	if (a->state && a->state->held) {
-		*now = a->state->time;
+		p->time = a->state->time;
+		p->wall = a->state->wall;
 		return 0;
 	}
-	ret = kvm_get_reg(&a->vm->vcpus[0].kvm, time_id(), now);
+	p->wall = a->vm->paused_at;
+	ret = kvm_get_reg(&a->vm->vcpus[0].kvm, time_id(), &p->time);
 	return ret ? fail_errno(err, -ret, "KVM does not give the VM's time") : 0;
 }
 
@@ -231,7 +235,7 @@ static int save_platform(struct arch_vm *a, struct snapshot_writer *w, struct er
 		p.seen[i] = a->harts[i].seen;
 	get_input(&a->console, &p);
 	get_sleep(a, &p);
-	ret = get_time(a, &p.time, err);
+	ret = get_time(a, &p, err);
 	if (!ret)
 		ret = section_save(w, "platform", SNAPSHOT_MANDATORY, walk_platform, &p, err);
 	free(p.seen);
@@ -253,6 +257,7 @@ static int load_platform(struct arch_vm *a, const struct snapshot_file *f, struc
 		put_input(&a->console, &p);
 		put_sleep(a, &p);
 		a->state->time = p.time;
+		a->state->wall = p.wall;
 	}
 	free(p.seen);
 	return ret;
@@ -520,11 +525,24 @@ bool arch_held(const struct vm *vm)
 	return vm->arch->state && vm->arch->state->held;
 }
 
+/* The VM's clock when it goes on. A host whose clock is behind the file's counts as no time. */
+static uint64_t time_to_go(const struct arch_vm *a)
+{
+	const struct machine_state *s = a->state;
+	uint64_t now = wall_ns();
+
+	if (a->vm->cfg->clock == CLOCK_CONTINUE || now <= s->wall)
+		return s->time;
+	return s->time +
+	       (uint64_t)((unsigned __int128)(now - s->wall) * a->isa.timebase / NSEC_PER_SEC);
+}
+
 int arch_go(struct vm *vm, struct error *err)
 {
 	struct arch_vm *a = vm->arch;
 	struct machine_state *s = a->state;
 	struct error why;
+	uint64_t now;
 	unsigned int i;
 	int ret;
 
@@ -532,9 +550,12 @@ int arch_go(struct vm *vm, struct error *err)
 		return 0;
 	s->held = false;
 	arch_quiet(vm, false);
+	if (!generation_renew(a->generation))
+		return fail(err, "the host has no random bytes for another generation id");
 	if (a->irq.plic)
 		plic_drive_outputs(a->irq.plic);
-	ret = kvm_set_reg(&vm->vcpus[0].kvm, time_id(), &s->time);
+	now = time_to_go(a);
+	ret = kvm_set_reg(&vm->vcpus[0].kvm, time_id(), &now);
 	if (ret)
 		return fail_errno(err, -ret, "KVM refused the VM's time");
 	for (i = 0; i < vm->nr_vcpus; i++)

@@ -159,6 +159,11 @@ static bool has_sbi(const struct arch_saved *s, const char *name)
 	return false;
 }
 
+static const char *chip_name(const struct arch_saved *s)
+{
+	return s->chip == CHIP_PLIC ? "PLIC" : "AIA";
+}
+
 void arch_saved_apply(const struct arch_saved *s, struct arch_config *cfg)
 {
 	unsigned int i;
@@ -179,11 +184,29 @@ void arch_saved_print(const struct arch_saved *s, FILE *out)
 
 	fprintf(out, "vCPUs: %u, first stage up to %s\n", s->harts, satp_name(s->satp_mode));
 	fprintf(out, "G-stage: %u bits of guest physical address\n", s->gpa_bits);
-	fprintf(out, "interrupts: %s\n", s->chip == CHIP_PLIC ? "PLIC" : "AIA");
+	fprintf(out, "interrupts: %s\n", chip_name(s));
 	fprintf(out, "ISA: %s\nSBI:", s->isa);
 	for (i = 0; i < s->nr_sbi; i++)
 		fprintf(out, " %s", s->sbi[i]);
 	fprintf(out, "\n");
+}
+
+void arch_saved_diff(const struct arch_saved *a, const struct arch_saved *b, struct diff_sink *sink)
+{
+	uint32_t i;
+
+	diff_number(sink, "riscv", "harts", a->harts, b->harts);
+	diff_text(sink, "riscv", "interrupt chip", chip_name(a), chip_name(b));
+	diff_number(sink, "riscv", "interrupt identities", a->identities, b->identities);
+	diff_number(sink, "riscv", "bits of a guest physical address", a->gpa_bits, b->gpa_bits);
+	diff_text(sink, "riscv", "first stage up to", satp_name(a->satp_mode),
+		  satp_name(b->satp_mode));
+	diff_number(sink, "riscv", "PCI window", a->pci64, b->pci64);
+	diff_number(sink, "riscv", "size of the PCI window", a->pci64_size, b->pci64_size);
+	diff_text(sink, "riscv", "ISA", a->isa, b->isa);
+	for (i = 0; i < a->nr_sbi || i < b->nr_sbi; i++)
+		diff_text(sink, "riscv", "SBI extension", i < a->nr_sbi ? a->sbi[i] : NULL,
+			  i < b->nr_sbi ? b->sbi[i] : NULL);
 }
 
 /* --- the host --------------------------------------------------------------------------- */

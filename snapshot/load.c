@@ -3,8 +3,11 @@
  * A VM from a snapshot (include/lkvm/snapshot/snapshot.h): the three places at which
  * vm_create() and vm_run() ask for it.
  *
- * Memory is read and checked before any vCPU exists to see it; a file that is not what
- * its checksums say ends here, and no guest has run.
+ * Header, table, the state's sections and the index of memory are checked before any vCPU
+ * runs. Memory that lies in the file as in the guest is mapped from there, so that a start
+ * takes as long for much of it as for little, and checked by a thread while the guest runs
+ * (check.c), or before, or not, as the user says. What can't be mapped is read and checked
+ * before: a file that is not what its checksums say ends here then, and no guest has run.
  *
  * Thread: the loop's. What is saved: see save.c.
  */
@@ -68,6 +71,16 @@ static int compare_memory(const struct snapshot_memory *m, const struct vm *vm, 
 	return nr == m->nr ? 0 : fail(err, "memory: the file has more RAM than the VM");
 }
 
+/* Memory is there: is somebody to look at it while the guest runs? */
+static int check_meanwhile(struct snapshot_image *i, struct vm *vm, struct snapshot_memory *m,
+			   struct error *err)
+{
+	i->check = snapshot_check_new(vm, m, err);
+	if (!i->check)
+		snapshot_memory_close(m);
+	return i->check ? 0 : -1;
+}
+
 static int load_memory(void *opaque, struct vm *vm, struct error *err)
 {
 	struct snapshot_image *i = opaque;
@@ -77,14 +90,28 @@ static int load_memory(void *opaque, struct vm *vm, struct error *err)
 	if (snapshot_memory_open(&m, i->file, err))
 		return -1;
 	ret = compare_memory(&m, vm, err);
-	if (!ret)
-		ret = snapshot_memory_read(&m, &vm->mem, err);
+	if (!ret && i->verify == SNAPSHOT_VERIFY_BEFORE)
+		ret = snapshot_memory_read(&m, NULL, NULL, err);
+	if (!ret && snapshot_memory_map(&m, &vm->mem)) {
+		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE)
+			return check_meanwhile(i, vm, &m, err);
+	} else if (!ret) {
+		ret = snapshot_memory_read(&m, &vm->mem, NULL, err);
+	}
 	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
 	if (!ret)
 		__builtin___clear_cache(vm->mem.regions[0].hva,
 					(char *)vm->mem.regions[0].hva + SNAPSHOT_PAGE);
 	snapshot_memory_close(&m);
 	return ret;
+}
+
+static void end_image(void *opaque)
+{
+	struct snapshot_image *i = opaque;
+
+	snapshot_check_end(i->check);
+	i->check = NULL;
 }
 
 static int load_state(void *opaque, struct vm *vm, struct error *err)
@@ -106,6 +133,7 @@ void snapshot_image(struct snapshot_image *i, const struct snapshot_file *f,
 	*i = (struct snapshot_image){.image = {.vcpus = load_vcpus,
 					       .memory = load_memory,
 					       .state = load_state,
+					       .end = end_image,
 					       .opaque = i},
 				     .file = f,
 				     .saved = s};

@@ -2,7 +2,7 @@
 /*
  * The index of guest memory (include/lkvm/snapshot/memory.h), section "memory":
  *
- *	u32 encoding (0 raw, 1 zlib), u32 regions, u32 page size, u32 pages of a chunk
+ *	u32 encoding (0 raw, 1 zlib, 2 zstd), u32 regions, u32 page size, u32 pages of a chunk
  *	for each region: u64 gpa, u64 size, u64 offset in the file (compressed: 0)
  *	for each region, for each of its chunks: u64 pages, u64 offset, u32 stored, u32 crc
  *
@@ -130,7 +130,7 @@ static void load_index(struct snapshot_memory *m, struct xfer *x)
 	xfer_u32(x, &m->nr);
 	xfer_u32(x, &page);
 	xfer_u32(x, &pages);
-	xfer_check(x, encoding <= SNAPSHOT_ZLIB, "memory: an encoding that this lkvm can't read");
+	xfer_check(x, encoding <= SNAPSHOT_ZSTD, "memory: an encoding that this lkvm can't read");
 	xfer_check(x, page == SNAPSHOT_PAGE && pages == SNAPSHOT_CHUNK_PAGES,
 		   "memory: pages or chunks of another size");
 	xfer_check(x, m->nr && m->nr <= MEMORY_MAX_REGIONS, "memory: no or too many regions");

@@ -8,10 +8,11 @@
  */
 #include "lkvm/snapshot/memory.h"
 
+#include "private.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 /**
  * struct walk - reading all chunks in the file's order
@@ -19,12 +20,14 @@
  * @pages: the pages of a chunk that are there, one behind the other
  * @stored: a compressed chunk
  * @what: the part that is being read, for messages
+ * @progress: or NULL
  */
 struct walk {
 	const struct snapshot_memory *m;
 	struct guest_memory *mem;
 	uint64_t gap;
 	uint8_t *pages, *stored;
+	struct snapshot_progress *progress;
 	char what[64];
 };
 
@@ -65,8 +68,7 @@ static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error
 
 static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct error *err)
 {
-	uLongf len = (uLongf)__builtin_popcountll(c->pages) * SNAPSHOT_PAGE;
-	uLongf want = len;
+	size_t len = (size_t)__builtin_popcountll(c->pages) * SNAPSHOT_PAGE;
 
 	if (snapshot_pread(w->m->file, w->stored, c->stored, c->offset, w->what, err))
 		return -1;
@@ -74,7 +76,7 @@ static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct er
 		return fail(err, "%s: damaged (its checksum is another)", w->what);
 	if (c->stored == len)
 		memcpy(w->pages, w->stored, len);
-	else if (uncompress(w->pages, &len, w->stored, c->stored) != Z_OK || len != want)
+	else if (!chunk_unpack(w->m->encoding, w->pages, len, w->stored, c->stored))
 		return fail(err, "%s: damaged (it can't be unpacked)", w->what);
 	return 0;
 }
@@ -97,34 +99,52 @@ static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t g
 	return 0;
 }
 
+/* Return: 0, or -1 with @err set where nobody wants it any more. */
+static int advance(const struct walk *w, struct error *err)
+{
+	if (!w->progress)
+		return 0;
+	atomic_fetch_add(&w->progress->done, SNAPSHOT_CHUNK);
+	return atomic_load(&w->progress->cancel) ? fail(err, "given up") : 0;
+}
+
+static int read_chunk(struct walk *w, const struct snapshot_region *r, uint64_t i,
+		      struct error *err)
+{
+	const struct snapshot_chunk *c = &r->chunks[i];
+	gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
+
+	snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx", (unsigned long long)gpa);
+	return w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err);
+}
+
 static int read_region(struct walk *w, const struct snapshot_region *r, struct error *err)
 {
 	uint64_t i;
 
 	for (i = 0; i < r->nr_chunks; i++) {
 		const struct snapshot_chunk *c = &r->chunks[i];
-		gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
 
+		if (advance(w, err))
+			return -1;
 		if (!c->pages)
 			continue;
-		snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx",
-			 (unsigned long long)gpa);
-		if (w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err))
-			return -1;
-		if (w->mem && deliver(w, c, gpa, err))
+		if (read_chunk(w, r, i, err) ||
+		    (w->mem && deliver(w, c, r->gpa + i * SNAPSHOT_CHUNK, err)))
 			return -1;
 	}
 	return 0;
 }
 
 int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
-			 struct error *err)
+			 struct snapshot_progress *progress, struct error *err)
 {
 	struct walk w = {.m = m,
 			 .mem = mem,
 			 .gap = m->file->header.memory,
 			 .pages = malloc(SNAPSHOT_CHUNK),
 			 .stored = malloc(SNAPSHOT_CHUNK),
+			 .progress = progress,
 			 .what = "guest memory"};
 	uint32_t i;
 	int ret = 0;
@@ -135,6 +155,36 @@ int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *m
 		ret = read_region(&w, &m->regions[i], err);
 	if (!ret && m->encoding == SNAPSHOT_RAW)
 		ret = snapshot_zeroes(m->file, w.gap, m->file->size, "guest memory, its end", err);
+	free(w.pages);
+	free(w.stored);
+	return ret;
+}
+
+int snapshot_memory_chunk(const struct snapshot_memory *m, const struct snapshot_region *r,
+			  uint64_t i, uint8_t *buf, struct error *err)
+{
+	const struct snapshot_chunk *c = &r->chunks[i];
+	/* Holes of raw files are looked at by who reads all of it. */
+	struct walk w = {.m = m, .gap = UINT64_MAX};
+	const uint8_t *from;
+	unsigned int page;
+	int ret = 0;
+
+	memset(buf, 0, SNAPSHOT_CHUNK);
+	if (!c->pages)
+		return 0;
+	w.pages = malloc(SNAPSHOT_CHUNK);
+	w.stored = malloc(SNAPSHOT_CHUNK);
+	if (!w.pages || !w.stored)
+		ret = fail(err, "no memory to read guest memory");
+	if (!ret)
+		ret = read_chunk(&w, r, i, err);
+	for (page = 0, from = w.pages; !ret && page < SNAPSHOT_CHUNK_PAGES; page++) {
+		if (!(c->pages >> page & 1))
+			continue;
+		memcpy(buf + page * SNAPSHOT_PAGE, from, SNAPSHOT_PAGE);
+		from += SNAPSHOT_PAGE;
+	}
 	free(w.pages);
 	free(w.stored);
 	return ret;

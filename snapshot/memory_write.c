@@ -12,12 +12,12 @@
 #include "lkvm/snapshot/memory.h"
 
 #include "lkvm/xfer.h"
+#include "private.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /* Linux Documentation/admin-guide/mm/pagemap.rst: present, or swapped out. */
 #define PAGEMAP_THERE (UINT64_C(3) << 62)
@@ -35,7 +35,7 @@ struct pass {
 	struct xfer x;
 	uint64_t at;
 	uint8_t *pages, *packed;
-	uLong packed_max;
+	size_t packed_max;
 	int pagemap;
 };
 
@@ -61,8 +61,8 @@ static uint64_t touched(const struct pass *p, const struct memory_region *r, con
 	uint64_t entries[SNAPSHOT_CHUNK_PAGES], there = 0;
 	unsigned int i;
 
-	/* A file's pages may have been filled by another process. */
-	if (r->fd >= 0 || p->pagemap < 0 ||
+	/* Another process may have filled a file's pages, or they are a snapshot's. */
+	if (r->fd >= 0 || r->copied || p->pagemap < 0 ||
 	    pread_all(p->pagemap, entries, n * sizeof(entries[0]),
 		      (uintptr_t)hva / SNAPSHOT_PAGE * sizeof(entries[0])) !=
 		    (long)(n * sizeof(entries[0])))
@@ -98,8 +98,7 @@ static int write_raw(struct pass *p, const uint8_t *hva, struct snapshot_chunk *
 static int write_packed(struct pass *p, const uint8_t *hva, struct snapshot_chunk *c,
 			struct error *err)
 {
-	uLong len = 0;
-	uLongf packed = p->packed_max;
+	size_t len = 0, packed;
 	const uint8_t *from = p->packed;
 	unsigned int i;
 
@@ -109,7 +108,8 @@ static int write_packed(struct pass *p, const uint8_t *hva, struct snapshot_chun
 		memcpy(p->pages + len, hva + i * SNAPSHOT_PAGE, SNAPSHOT_PAGE);
 		len += SNAPSHOT_PAGE;
 	}
-	if (compress2(p->packed, &packed, p->pages, len, Z_BEST_SPEED) != Z_OK)
+	packed = chunk_pack(p->encoding, p->packed, p->packed_max, p->pages, len);
+	if (!packed)
 		return fail(err, "no memory to compress guest memory");
 	if (packed >= len) {
 		packed = len;
@@ -171,6 +171,19 @@ static void write_head(struct pass *p, const struct guest_memory *mem)
 	}
 }
 
+/* Return: 0, or -1 with @err set where nobody wants the file any more. */
+static int advance(const struct pass *p, uint64_t bytes, struct error *err)
+{
+	struct snapshot_progress *progress = p->w->progress;
+
+	if (!progress)
+		return 0;
+	atomic_fetch_add(&progress->done, bytes);
+	return atomic_load(&progress->cancel)
+		       ? fail(err, "the VM ended or restarted while it was saved")
+		       : 0;
+}
+
 static int write_all_chunks(struct pass *p, const struct guest_memory *mem, struct error *err)
 {
 	bool raw = p->encoding == SNAPSHOT_RAW;
@@ -185,7 +198,9 @@ static int write_all_chunks(struct pass *p, const struct guest_memory *mem, stru
 			continue;
 		for (chunk = 0; chunk * SNAPSHOT_CHUNK < r->size; chunk++)
 			if (write_chunk(p, r, chunk, raw ? start + chunk * SNAPSHOT_CHUNK : p->at,
-					err))
+					err) ||
+			    advance(p, min_u64(r->size - chunk * SNAPSHOT_CHUNK, SNAPSHOT_CHUNK),
+				    err))
 				return -1;
 		if (raw)
 			p->at = start + r->size;
@@ -201,7 +216,7 @@ int snapshot_memory_write(struct snapshot_writer *w, const struct guest_memory *
 			 .encoding = encoding,
 			 .at = offset,
 			 .pages = malloc(SNAPSHOT_CHUNK),
-			 .packed_max = compressBound(SNAPSHOT_CHUNK),
+			 .packed_max = chunk_pack_max(SNAPSHOT_CHUNK),
 			 .pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
 	int ret;
 

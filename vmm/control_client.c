@@ -257,6 +257,12 @@ static int next_message(struct control_client *c, uint64_t deadline, json_t **me
 
 int control_result(struct control_client *c, int timeout_ms, json_t **result, struct error *err)
 {
+	return control_result_events(c, timeout_ms, NULL, NULL, result, err);
+}
+
+int control_result_events(struct control_client *c, int timeout_ms, control_event_fn fn,
+			  void *opaque, json_t **result, struct error *err)
+{
 	uint64_t deadline = deadline_of(timeout_ms);
 	json_t *message, *value, *id;
 	const char *text;
@@ -272,6 +278,8 @@ int control_result(struct control_client *c, int timeout_ms, json_t **result, st
 		/* Without an id it is about the connection. */
 		if (json_is_null(id) || (json_is_integer(id) && json_integer_value(id) == c->id))
 			break;
+		if (fn && json_is_string(json_object_get(message, "event")))
+			fn(opaque, message);
 		json_decref(message);
 	}
 	text = json_string_value(json_object_get(json_object_get(message, "error"), "message"));

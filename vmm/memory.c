@@ -2,11 +2,12 @@
 /*
  * Guest memory: reserving, mapping and the one accessor (include/lkvm/memory.h).
  *
- * A region is an anonymous private mapping, or a shared one of a file, inside a
- * larger PROT_NONE reservation: at least one guard page lies on each side, and the
- * reservation is large enough to slide the mapping until its address is congruent to
- * the GPA. Nothing is populated: MAP_NORESERVE leaves the decision how much memory the
- * guest may really use to the host's overcommit policy, as for every process.
+ * A region is an anonymous private mapping, parts of which may become private ones of a
+ * file (a VM that comes from a snapshot), or a shared one of a file. It lies inside a larger
+ * PROT_NONE reservation: at least one guard page on each side, and room to slide the mapping
+ * until its address is congruent to the GPA. Nothing is populated: MAP_NORESERVE leaves the
+ * decision how much memory the guest may really use to the host's overcommit policy, as for every
+ * process.
  *
  * The file is a memfd, sealed against shrinking and growing before anybody else gets
  * it: a peer that cut it off would otherwise end us by SIGBUS.
@@ -100,6 +101,13 @@ static int map_ram(void *start, size_t size, int fd, struct error *err)
 	return 0;
 }
 
+/* Best effort: without huge pages everything works, only slower. */
+static bool advise(void *start, size_t len)
+{
+	madvise(start, len, MADV_DONTDUMP);
+	return !madvise(start, len, MADV_HUGEPAGE);
+}
+
 /* May [@gpa, @gpa + @size) become a region? */
 static bool may_add(const struct guest_memory *mem, gpa_t gpa, uint64_t size, uint64_t align,
 		    struct error *err)
@@ -163,10 +171,8 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
 			close(region.fd);
 		return NULL;
 	}
-	/* Best effort: without huge pages everything works, only slower. */
-	if (!madvise(region.hva, (size_t)size, MADV_HUGEPAGE))
+	if (advise(region.hva, (size_t)size))
 		region.huge = align % HUGE_PAGE == 0 && memory_may_be_huge(region.fd);
-	madvise(region.hva, (size_t)size, MADV_DONTDUMP);
 	return insert(mem, &region);
 }
 
@@ -196,6 +202,23 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
 	return insert(mem, &region);
 }
 
+int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset)
+{
+	/* The table is ours to change. */
+	struct memory_region *r = (struct memory_region *)memory_find(mem, gpa, len);
+	void *start;
+
+	if (!r || r->file || r->fd >= 0 || !len || (gpa | len | offset) % GUEST_PAGE)
+		return -EINVAL;
+	start = (char *)r->hva + (gpa - r->gpa);
+	if (mmap(start, (size_t)len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset) == MAP_FAILED)
+		return -errno;
+	madvise(start, (size_t)len, MADV_DONTDUMP);
+	r->copied = true;
+	return 0;
+}
+
 void memory_destroy(struct guest_memory *mem)
 {
 	size_t i;
@@ -222,12 +245,29 @@ static void split_huge(uintptr_t start, uintptr_t end)
 		madvise((void *)start, end - start, MADV_COLD);
 }
 
+/*
+ * Pages of a file that are given back would be the file's again. Where there are too many
+ * mappings for another one, zeroes are written.
+ */
+static void forget_copy(void *start, size_t len)
+{
+	if (mmap(start, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		memset(start, 0, len);
+	else
+		advise(start, len);
+}
+
 /* A file keeps its pages when they are unmapped: they are cut out of it. */
 static int give_back(const struct memory_region *r, uint64_t offset, uint64_t len)
 {
 	uintptr_t start = (uintptr_t)r->hva + offset, end = start + len;
 	uintptr_t head = align_up(start, HUGE_PAGE), tail = align_down(end, HUGE_PAGE);
 
+	if (r->copied) {
+		forget_copy((void *)start, (size_t)len);
+		return 0;
+	}
 	if (r->fd < 0) {
 		split_huge(start, min_u64(head, end));
 		if (head <= tail)
@@ -251,6 +291,7 @@ int memory_forget(struct guest_memory *mem, struct error *err)
 
 		if (ret)
 			return fail_errno(err, -ret, "cannot clear guest memory");
+		mem->regions[i].copied = false;
 	}
 	return 0;
 }

@@ -209,6 +209,12 @@ static int start_threads(struct vm *vm, struct error *err)
 	return 0;
 }
 
+static void end_image(const struct vm *vm)
+{
+	if (vm->cfg->image)
+		vm->cfg->image->end(vm->cfg->image->opaque);
+}
+
 /* The vCPUs are stopped: a new KVM VM over the same RAM and devices. */
 static int restart(struct vm *vm, struct error *err)
 {
@@ -218,6 +224,7 @@ static int restart(struct vm *vm, struct error *err)
 	kvm_vm_destroy(&vm->kvm);
 	vm->resets++;
 	vm->origin.known = false;
+	end_image(vm);
 	if (memory_forget(&vm->mem, err) || create_kvm(vm, err) || arch_kvm_setup(vm, err) ||
 	    fill_kvm(vm, err) || gdb_restarted(vm->gdb, err))
 		return -1;
@@ -226,6 +233,12 @@ static int restart(struct vm *vm, struct error *err)
 		return -1;
 	control_event(vm->control, "reset", NULL);
 	return 0;
+}
+
+static void end_reader(struct vm *vm)
+{
+	if (vm->reader)
+		vm->reader->cancel(vm->reader);
 }
 
 static void carry_out_verdict(void *opaque)
@@ -243,6 +256,7 @@ static void carry_out_verdict(void *opaque)
 	/* A second hart asked for the reset that has been carried out. */
 	if (verdict == VM_ALIVE)
 		return;
+	end_reader(vm);
 	if (verdict == VM_RESET) {
 		/* From here on no vCPU can change its mind about how the VM ends. */
 		stop_threads(vm);
@@ -295,7 +309,8 @@ int vm_pause(struct vm *vm, int timeout_ms)
 	int ret = 0;
 
 	pthread_mutex_lock(&vm->lock);
-	vm->paused++;
+	if (!vm->paused++)
+		vm->paused_at = wall_ns();
 	if (vm->threads && vm->paused == 1) {
 		atomic_store(&vm->gate, GATE_CLOSED);
 		for (i = 0; i < vm->nr_vcpus; i++)
@@ -447,6 +462,7 @@ struct vm *vm_create(const struct vm_config *cfg, struct kvm_sys sys, struct log
 	vm->cfg = cfg;
 	vm->log = log;
 	vm->paused = cfg->paused;
+	vm->paused_at = wall_ns();
 	vm->signal_fd = -1;
 	vm->kvm.fd = -1;
 	vm->kvm.vm_fd = -1;
@@ -510,6 +526,7 @@ enum vm_verdict vm_run(struct vm *vm)
 	}
 	control_started(vm->control);
 	ret = loop_run(vm->loop);
+	end_reader(vm);
 	stop_threads(vm);
 	loop_timer_cancel(&vm->timeout);
 	loop_timer_cancel(&vm->power_off);
@@ -531,6 +548,7 @@ void vm_destroy(struct vm *vm)
 		return;
 	stop_threads(vm);
 	gdb_destroy(vm->gdb);
+	end_image(vm);
 	arch_destroy(vm);
 	/* Its end tells clients that all is over: files are closed by now. */
 	control_destroy(vm->control);

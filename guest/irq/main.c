@@ -12,8 +12,8 @@
  *	irq.ids=all		check the upper halves of interrupt files too (see aia.c)
  *	irq.only=GROUP		play one group only: harts, lines, serial, plic, imsic, aplic,
  *				msix, or cost, which only measures
- *	irq.rest=N		"cost" rests for N seconds before and after what it measures, and says
- *				so first: "# rest 1" and on, so that the host can be looked at
+ *	irq.rest=N		"cost" rests for N seconds before and after what it measures, and
+ *				says so first: "# rest 1" and on, so that the host can be looked at
  *	irq.stay=N		leave a hart that sleeps with its interrupt pending alone for N
  *				seconds, so that the host can be looked at
  *

@@ -15,6 +15,7 @@
 #ifndef LKVM_ARCH_STATE_H
 #define LKVM_ARCH_STATE_H
 
+#include "lkvm/snapshot/diff.h"
 #include "lkvm/snapshot/format.h"
 #include "lkvm/snapshot/reasons.h"
 #include "lkvm/vm.h"
@@ -74,6 +75,20 @@ void arch_saved_apply(const struct arch_saved *s, struct arch_config *cfg);
  * arch_saved_print() - it, for people
  */
 void arch_saved_print(const struct arch_saved *s, FILE *out);
+
+/**
+ * arch_saved_diff() - in what two machines differ
+ */
+void arch_saved_diff(const struct arch_saved *a, const struct arch_saved *b,
+		     struct diff_sink *sink);
+
+/**
+ * arch_section_diff() - in what section @name, which both have, differs
+ *
+ * Return: 0; 1: it is none of the architecture's; -1 with @err set.
+ */
+int arch_section_diff(const struct snapshot_file *a, const struct snapshot_file *b,
+		      const char *name, struct diff_sink *sink, struct error *err);
 
 /**
  * arch_host_check() - can this host take the VM in @f? By a vCPU that is thrown away

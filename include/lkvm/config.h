@@ -58,18 +58,26 @@ enum transport_choice {
 	TRANSPORT_PCI,
 };
 
+/* What the time is for a guest that goes on from a saved state. */
+enum clock_choice {
+	CLOCK_CONTINUE, /* as if none had passed */
+	CLOCK_HOST,	/* as much has passed as on the host */
+};
+
 /**
  * struct vm_image - a saved state, as vm_create() and vm_run() take it
  * @vcpus: all vCPUs exist and none has run: what they are
  * @memory: in place of arch_boot()
  * @state: all devices are active: the rest
+ * @end: the VM ends or restarts, and needs the state no more; may come twice
  *
- * Each returns 0, or -1 with the error set. A guest's reset boots, whatever it came from.
+ * The others return 0, or -1 with the error set. A guest's reset boots, whatever it came from.
  */
 struct vm_image {
 	int (*vcpus)(void *opaque, struct vm *vm, struct error *err);
 	int (*memory)(void *opaque, struct vm *vm, struct error *err);
 	int (*state)(void *opaque, struct vm *vm, struct error *err);
+	void (*end)(void *opaque);
 	void *opaque;
 };
 
@@ -91,6 +99,7 @@ struct vm_image {
  * @dump_dtb: file that receives the device tree, or NULL
  * @dry_run: settle everything, print it, start nothing
  * @image: a state to go on from instead of booting, or NULL
+ * @clock: with @image: does the time between count?
  * @paused: do not let the vCPUs run yet
  * @arch: the architecture's part
  */
@@ -113,6 +122,7 @@ struct vm_config {
 	const char *dump_dtb;
 	bool dry_run;
 	const struct vm_image *image;
+	enum clock_choice clock;
 	bool paused;
 	const struct arch_config *arch;
 };

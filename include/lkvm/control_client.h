@@ -61,6 +61,17 @@ int control_send(struct control_client *c, const char *command, json_t *argument
 int control_result(struct control_client *c, int timeout_ms, json_t **result, struct error *err);
 
 /**
+ * control_event_fn - an event came; @event is a JSON object, borrowed
+ */
+typedef void (*control_event_fn)(void *opaque, json_t *event);
+
+/**
+ * control_result_events() - control_result() that hands events to @fn (NULL: drops them)
+ */
+int control_result_events(struct control_client *c, int timeout_ms, control_event_fn fn,
+			  void *opaque, json_t **result, struct error *err);
+
+/**
  * control_next_event() - wait for the next event, after the command "events"
  * @event: out: the whole object, a new reference
  *

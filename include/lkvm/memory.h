@@ -39,6 +39,7 @@
  * @slot: number of its memslot
  * @file: somebody's file and no RAM: neither cleared by a reset nor told as memory
  * @read_only: neither the guest nor lkvm may write it
+ * @copied: parts of it are a file's pages until they are written (memory_map_copy())
  * @huge: the host may have pages of 2 MiB behind it, which the G-stage maps whole
  * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
  */
@@ -48,7 +49,7 @@ struct memory_region {
 	void *hva;
 	int fd;
 	uint32_t slot;
-	bool file, read_only, huge;
+	bool file, read_only, copied, huge;
 	_Atomic uint64_t *dirty;
 	/* private: the reservation around @hva */
 	void *map;
@@ -95,6 +96,19 @@ struct memory_region *memory_add(struct guest_memory *mem, gpa_t gpa, uint64_t s
  */
 struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint64_t size,
 				      uint64_t align, int fd, bool read_only, struct error *err);
+
+/**
+ * memory_map_copy() - RAM at @gpa becomes a copy of @fd at @offset, page by page as it is
+ * used: writes never reach the file
+ * @gpa, @len, @offset: multiples of 4 KiB; inside one region
+ *
+ * Before vCPUs run. The descriptor may be closed then, but the file may neither be changed
+ * nor cut off while the VM lives.
+ *
+ * Return: 0 or -errno: it can't be mapped (-EINVAL: not such a range, or the region is
+ * shared with others), and nothing has changed.
+ */
+int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset);
 
 void memory_destroy(struct guest_memory *mem);
 

@@ -106,6 +106,11 @@ const char *format_size(char *buf, size_t len, uint64_t bytes);
 uint64_t now_ns(void);
 
 /**
+ * wall_ns() - CLOCK_REALTIME in nanoseconds since 1970
+ */
+uint64_t wall_ns(void);
+
+/**
  * write_all() / read_all() - the whole buffer, through EINTR and short counts
  *
  * For descriptors that block. read_all() stops early at end of file.

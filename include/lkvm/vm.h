@@ -67,6 +67,14 @@ struct vm_origin {
 };
 
 /**
+ * struct vm_reader - who reads a paused VM on another thread, as a save does
+ * @cancel: the VM is about to change: stop reading before this returns (loop thread)
+ */
+struct vm_reader {
+	void (*cancel)(struct vm_reader *reader);
+};
+
+/**
  * struct vm - one virtual machine
  * @cfg: what was asked
  * @log: where it speaks
@@ -84,12 +92,13 @@ struct vm_origin {
  *        nothing is locked while it is held but the kick's target
  * @cond: signalled when one of these changes
  * @gate: read without @lock on the vCPU's path
- * @paused: depth of vm_pause() calls
+ * @paused: depth of vm_pause() calls; @paused_at: CLOCK_REALTIME of the first, ns
  * @suspended: the guest suspended itself to RAM and waits for a wake-up
  * @end_work: brings a vm_end() to the loop
  * @verdict: set once by vm_end()
  * @resets: how often the guest was restarted
  * @origin: the saved state that it came from
+ * @reader: or NULL (loop thread)
  * @reset_asked: the user wants the reset that is due (loop thread)
  */
 struct vm {
@@ -114,6 +123,7 @@ struct vm {
 	unsigned int parked;
 	bool threads;
 	unsigned int paused;
+	uint64_t paused_at;
 	bool suspended;
 	bool wake;
 	enum vm_verdict verdict;
@@ -124,6 +134,7 @@ struct vm {
 	int signal_fd;
 	uint64_t resets;
 	struct vm_origin origin;
+	struct vm_reader *reader;
 	bool reset_asked;
 	struct ratelimit mmio_rl, sbi_rl, csr_rl;
 };

@@ -212,7 +212,7 @@ static void load(int fd, bool good)
 	memory_init(&mem);
 	if (!snapshot_memory_open(&m, &f, &err)) {
 		if (memory_add(&mem, RAM, MIB, 4096, &err))
-			expect(good, snapshot_memory_read(&m, &mem, &err));
+			expect(good, snapshot_memory_read(&m, &mem, NULL, &err));
 		snapshot_memory_close(&m);
 	}
 	memory_destroy(&mem);
@@ -228,7 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	if (data[1] & 1) {
-		fd = good_file(data[0] & 1 ? SNAPSHOT_ZLIB : SNAPSHOT_RAW);
+		fd = good_file((enum snapshot_encoding)(data[0] % 3));
 		if (snapshot_open(&f, fd, &err))
 			abort();
 		change(fd, f.header.memory, data + 2, size - 2);

@@ -63,14 +63,14 @@ tools_list() {
 	tools-build)
 		printf '%s\n' gcc libc6-dev make pkg-config
 		if [ "$(native_arch)" = riscv64 ]; then
-			printf '%s\n' libfdt-dev zlib1g-dev liburing-dev libjansson-dev
+			printf '%s\n' libfdt-dev zlib1g-dev libzstd-dev liburing-dev libjansson-dev
 		else
 			printf '%s\n' gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
 		fi
 		;;
 	tools-test)
-		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev liburing-dev \
-			libjansson-dev device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
+		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev libzstd-dev \
+			liburing-dev libjansson-dev device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
 			cppcheck shellcheck mandoc zstd xz-utils
 		;;
 	tools-rootfs)
@@ -479,6 +479,7 @@ part_sysroot() {
 	find "$1/usr/lib" -name '*.so' -delete
 	[ -e "$1/usr/lib/riscv64-linux-gnu/libfdt.a" ] &&
 		[ -e "$1/usr/lib/riscv64-linux-gnu/libz.a" ] &&
+		[ -e "$1/usr/lib/riscv64-linux-gnu/libzstd.a" ] &&
 		[ -e "$1/usr/lib/riscv64-linux-gnu/libjansson.a" ] &&
 		[ -e "$1/usr/include/linux/kvm.h" ]
 }

@@ -730,7 +730,7 @@ static int access_reg(struct fake_vcpu *v, struct fake_vm *vm, uint64_t id, void
 #define LIST_MAX 512
 
 struct id_list {
-	uint64_t ids[LIST_MAX];
+	uint64_t ids[LIST_MAX], unlisted;
 	size_t nr;
 };
 
@@ -740,7 +740,8 @@ static void list_range(struct id_list *l, enum reg_class class, unsigned int sub
 	unsigned int i;
 
 	for (i = first; i < first + nr && l->nr < LIST_MAX; i++)
-		l->ids[l->nr++] = reg_id(class, sub, i, size);
+		if (reg_id(class, sub, i, size) != l->unlisted)
+			l->ids[l->nr++] = reg_id(class, sub, i, size);
 }
 
 static void list_regs(const struct fake_vcpu *v, struct id_list *l)
@@ -788,7 +789,7 @@ static void list_regs(const struct fake_vcpu *v, struct id_list *l)
 
 static int get_reg_list(const struct fake_vcpu *v, struct kvm_reg_list *list)
 {
-	struct id_list l = {.nr = 0};
+	struct id_list l = {.unlisted = v->host->unlisted};
 	uint64_t room = list->n;
 
 	list_regs(v, &l);
@@ -1435,6 +1436,8 @@ static int vcpu_ioctl(struct fake_vcpu *v, struct fake_vm *vm, unsigned long req
 		return 0;
 	case KVM_GET_ONE_REG:
 	case KVM_SET_ONE_REG:
+		if (request == KVM_SET_ONE_REG && reg->id == v->host->unheard)
+			return 0;
 		pthread_mutex_lock(&v->lock);
 		ret = access_reg(v, vm, reg->id, (void *)(uintptr_t)reg->addr,
 				 request == KVM_SET_ONE_REG);
@@ -1507,6 +1510,9 @@ static int aia_ioctl(struct fake_host *host, struct fake_vm *vm, unsigned long r
 	if (set && host->aia_arm.armed && host->aia_arm.group == attr->group &&
 	    host->aia_arm.attr == attr->attr)
 		return -host->aia_arm.errnum;
+	/* Its number is in bits 12 and up. */
+	if (set && attr->group == 4 && host->deaf_file && attr->attr >> 12 == host->deaf_file - 1)
+		return 0;
 	return fake_aia_attr(&vm->aia, set, attr, vm->nr_vcpus);
 }
 

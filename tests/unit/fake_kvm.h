@@ -163,6 +163,9 @@ struct fake_arm {
  * @aia_half_files: KVM's files in software lose the upper half of a register
  * @irq_routes: what KVM_CAP_IRQ_ROUTING says
  * @satp_mode: 8, 9 or 10
+ * @unlisted, @unheard: a register that KVM_GET_REG_LIST leaves out; one whose
+ *                      KVM_SET_ONE_REG does nothing, and says that all went well; 0: none.
+ *                      @deaf_file: the same of the interrupt file of hart n - 1
  * @programs: what each hart executes; NULL: FAKE_END
  * @program: if set, asked instead, for each new vCPU
  */
@@ -175,6 +178,8 @@ struct fake_host {
 	bool no_debug, no_multi, hw_ad, host_aia, aia_files, aia_half_files;
 	uint32_t aia_ids, irq_routes;
 	uint64_t timebase, satp_mode, vlenb, block_size, ids[3];
+	uint64_t unlisted, unheard;
+	unsigned int deaf_file;
 	const struct fake_op *programs[FAKE_MAX_HARTS];
 	const struct fake_op *(*program)(void *opaque, unsigned int generation, unsigned int hart);
 	void *opaque;

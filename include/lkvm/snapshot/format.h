@@ -20,6 +20,8 @@
 #include "lkvm/snapshot/io.h"
 #include "lkvm/util.h"
 
+#include <stdatomic.h>
+
 #define SNAPSHOT_MAGIC "lkvmsnap"
 #define SNAPSHOT_VERSION 1
 #define SNAPSHOT_OLDEST_READER 1
@@ -111,13 +113,29 @@ const char *snapshot_id_text(const uint8_t id[SNAPSHOT_ID_SIZE], char *buf);
 enum snapshot_encoding {
 	SNAPSHOT_RAW,  /* as it is: may be mapped; pages of zeroes are holes */
 	SNAPSHOT_ZLIB, /* chunks compressed by zlib */
+	SNAPSHOT_ZSTD, /* by zstd */
 };
+
+/* What they are called, in their order, ended by NULL. */
+extern const char *const snapshot_encodings[];
 
 struct snapshot_section;
 
 /**
+ * struct snapshot_progress - how far a writer is, for other threads
+ * @done: bytes of guest memory that it has behind it, of @total
+ * @cancel: it is to give up soon
+ */
+struct snapshot_progress {
+	_Atomic uint64_t done;
+	uint64_t total;
+	_Atomic bool cancel;
+};
+
+/**
  * struct snapshot_writer - a file that is being made
  * @written: bytes that were written, holes not counted
+ * @progress: or NULL
  */
 struct snapshot_writer {
 	struct snapshot_io io;
@@ -125,6 +143,7 @@ struct snapshot_writer {
 	struct snapshot_section *sections;
 	size_t nr, max;
 	uint64_t written;
+	struct snapshot_progress *progress;
 };
 
 void snapshot_writer_init(struct snapshot_writer *w, struct snapshot_io io, int fd);

@@ -63,11 +63,30 @@ void snapshot_memory_close(struct snapshot_memory *m);
  * snapshot_memory_read() - check all of guest memory and, with @mem, put it there
  * @mem: NULL, or RAM of the same regions, all zero; nothing reaches it that was not
  *       checked, but after a failure part of it has been written
+ * @progress: or NULL: how far it is, and whether it is to give up
  *
  * Return: 0, or -1 with @err naming the address.
  */
 int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
-			 struct error *err);
+			 struct snapshot_progress *progress, struct error *err);
+
+/**
+ * snapshot_memory_chunk() - chunk @i of region @r as the guest has it, checked
+ * @buf: SNAPSHOT_CHUNK bytes
+ */
+int snapshot_memory_chunk(const struct snapshot_memory *m, const struct snapshot_region *r,
+			  uint64_t i, uint8_t *buf, struct error *err);
+
+/**
+ * snapshot_memory_map() - have @mem, RAM of the same regions, be a copy of the file
+ *
+ * However large it is, that takes no time: pages are read when they are used. Nothing is
+ * checked. The file must stay as it is while the memory lives.
+ *
+ * Return: true; false: it can't be mapped (compressed, shared with other processes, a file
+ * system without that), and @mem is as it was.
+ */
+bool snapshot_memory_map(const struct snapshot_memory *m, struct guest_memory *mem);
 
 /**
  * snapshot_memory_size() - bytes of the index for @mem

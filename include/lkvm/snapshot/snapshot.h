@@ -10,7 +10,8 @@
  * adds what a file can't have (disks, networks, consoles), snapshot_saved_match() compares
  * the two, arch_host_check() asks the host, and vm_create() takes snapshot_image().
  *
- * Everything here runs on the loop's thread, or before there is a VM.
+ * Everything here runs on the loop's thread, or before there is a VM; but the file is
+ * written by a thread of its own.
  */
 #ifndef LKVM_SNAPSHOT_SNAPSHOT_H
 #define LKVM_SNAPSHOT_SNAPSHOT_H
@@ -23,12 +24,16 @@
 
 /**
  * struct snapshot_request - how to save
+ * @fd: an empty file, open until the save is over
  * @io: the file system's calls; .ops NULL: the real ones
+ * @progress: told a few times a second how many of the @total bytes of RAM are done
+ *            (loop thread); may be NULL
  */
 struct snapshot_request {
 	int fd;
 	enum snapshot_encoding encoding;
 	struct snapshot_io io;
+	void (*progress)(void *opaque, uint64_t done, uint64_t total);
 };
 
 /**
@@ -42,12 +47,23 @@ struct snapshot_result {
 };
 
 /**
- * snapshot_save() - save @vm, which may run or be paused, and then goes on as before
+ * snapshot_done_fn - a save is over (loop thread); the VM has gone on
+ * @result: NULL: it failed, and @err says why
+ */
+typedef void (*snapshot_done_fn)(void *opaque, const struct snapshot_result *result,
+				 const struct error *err);
+
+/**
+ * snapshot_begin() - save @vm, which may run or be paused, and then goes on as before
+ * @fn, @opaque: called once, after this has returned 0; @opaque goes to @req->progress too
+ *
+ * The vCPUs stand still until then; the loop turns. Where the VM ends or restarts before,
+ * the save ends with an error.
  *
  * Return: 0; -1 with @err set: every reason against it, or what failed. The VM goes on.
  */
-int snapshot_save(struct vm *vm, const struct snapshot_request *req, struct snapshot_result *result,
-		  struct error *err);
+int snapshot_begin(struct vm *vm, const struct snapshot_request *req, snapshot_done_fn fn,
+		   void *opaque, struct error *err);
 
 /**
  * struct saved_device - a virtio device in a file
@@ -93,18 +109,33 @@ void snapshot_saved_free(struct snapshot_saved *s);
 void snapshot_saved_match(struct snapshot_saved *s, const struct virtio_request *asked, size_t nr,
 			  struct reasons *why);
 
+/* When guest memory is compared with its checksums. */
+enum snapshot_verify {
+	SNAPSHOT_VERIFY_MEANWHILE, /* while the guest runs; damage ends the VM */
+	SNAPSHOT_VERIFY_BEFORE,	   /* before it runs; what is compressed always is */
+	SNAPSHOT_VERIFY_NEVER,
+};
+
+struct snapshot_check;
+
 /**
  * struct snapshot_image - what vm_create() takes
  * @image: for struct vm_config
+ * @verify: may be changed before
+ * @check: private: who checks memory just now
  */
 struct snapshot_image {
 	struct vm_image image;
 	const struct snapshot_file *file;
 	const struct snapshot_saved *saved;
+	enum snapshot_verify verify;
+	struct snapshot_check *check;
 };
 
 /**
- * snapshot_image() - fill @i; @f and @s must live until vm_run() has started the vCPUs
+ * snapshot_image() - fill @i; all three must live as long as the VM
+ *
+ * Where it can, guest memory is mapped from the file, which must stay as it is meanwhile.
  */
 void snapshot_image(struct snapshot_image *i, const struct snapshot_file *f,
 		    const struct snapshot_saved *s);

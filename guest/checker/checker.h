@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * checker: harts that know what they have in every register, and notice when that changes.
+ */
+#ifndef LKVM_GUEST_CHECKER_H
+#define LKVM_GUEST_CHECKER_H
+
+#include "../guest.h"
+
+#define MAX_HARTS 8
+
+/* Vector registers up to this many bytes; longer ones are not looked at. */
+#define MAX_VLENB 128
+
+/**
+ * struct state - registers, as patterns.S knows them by their offsets
+ * @x: not x0, sp, tp, and t0 and t1, which the waiting needs
+ * @vector: there are vector registers
+ * @v: one behind the other, each as long as the hart's are
+ */
+struct state {
+	uint64_t x[32], f[32];
+	uint64_t fcsr, vl, vtype, vcsr, vector, vstart;
+	uint8_t unused[1024 - 70 * 8];
+	uint8_t v[32 * MAX_VLENB];
+};
+
+/**
+ * patterns() - load all of @in, wait until time @until, store all to @out (patterns.S)
+ *
+ * Interrupts may be on.
+ */
+void patterns(const struct state *in, struct state *out, uint64_t until);
+
+#define MEMORY_WORDS 8192
+
+/**
+ * struct hart - what a hart knows; written by itself, but for what another one wants of it
+ * @epoch: how often it has been through all checks
+ * @timers: timer interrupts taken
+ * @wanted, @seen: the last IPI that somebody wants it to take, and took
+ * @msi_wanted, @msi_seen: the same of messages
+ * @steal: the last steal time it was told; @sta: where it is told
+ */
+struct hart {
+	uint64_t id;
+	volatile uint64_t epoch;
+	volatile uint32_t timers, wanted, seen, msi_wanted, msi_seen;
+	bool fwft, has_sta;
+	uint64_t steal;
+	volatile bool up, done;
+	volatile uint64_t sta[8] __attribute__((aligned(64)));
+	uint64_t memory[MEMORY_WORDS];
+	struct state in, out;
+};
+
+/* What all harts share. */
+struct checker {
+	const struct guest *guest;
+	struct hart hart[MAX_HARTS];
+	unsigned int nr;
+	uint64_t vlenb, spin;
+	volatile uint32_t failed, stop, lock;
+	volatile uint64_t last_time;
+};
+
+#endif /* LKVM_GUEST_CHECKER_H */

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * checker: does a guest notice that it was saved and brought back? It must not.
+ *
+ * Each hart goes through the same checks again and again, an epoch each time:
+ *
+ *   registers   x, f, fcsr, v, vl, vtype, vcsr full of patterns of its own while it waits
+ *   sscratch    keeps what it was given
+ *   memory      64 KiB hold what the epoch before wrote
+ *   time        never goes back, not from one hart to another either
+ *   timer       wakes the hart out of WFI, not too early
+ *   IPI         arrives at the next hart; under the AIA a message too
+ *   FWFT        a feature that was switched on stays on (where KVM has it)
+ *   STA         steal time grows, where it is told
+ *
+ * What is wrong is said and ends the VM as a failure. The boot hart says where it is about
+ * twice a second, and ends well when it reads a "q".
+ *
+ * The command line may say check.spin=MS: how long registers wait (20).
+ *
+ * Shared words are volatile, each written by one hart, but for @wanted, which the one hart
+ * before writes, and @lock. Nothing is saved but by the host.
+ */
+#include "checker.h"
+
+#define CAUSE_SOFTWARE 1
+#define CAUSE_TIMER 5
+#define CAUSE_EXTERNAL 9
+
+#define SIP_SSIP 0x002
+#define SIP_STIP 0x020
+#define SIP_SEIP 0x200
+#define SSTATUS_FS_VS (UINT64_C(3) << 13 | UINT64_C(3) << 9)
+
+#define SBI_DBCN 0x4442434e
+#define DBCN_READ 1
+#define SBI_STA 0x535441
+#define SBI_FWFT 0x46574654
+#define FWFT_SET 0
+#define FWFT_GET 1
+#define FWFT_MISALIGNED 0
+
+/* How long something is waited for that must happen, in the guest's seconds. */
+#define PATIENCE_S 10
+
+#define MSI_ID 7
+
+#define STACK_SIZE 16384
+
+void irq_vector(void); /* guest/irq/vector.S */
+void irq_taken(uint64_t cause);
+
+static struct checker c;
+
+static inline void fence(void)
+{
+	__asm__ volatile("fence iorw, iorw" ::: "memory");
+}
+
+static inline void irq_off(void)
+{
+	__asm__ volatile("csrci sstatus, 2" ::: "memory");
+}
+
+static inline void irq_on(void)
+{
+	__asm__ volatile("csrsi sstatus, 2" ::: "memory");
+}
+
+static struct hart *self(void)
+{
+	struct hart *h;
+
+	__asm__ volatile("mv %0, tp" : "=r"(h));
+	return h;
+}
+
+static uint64_t mix(uint64_t a, uint64_t b, uint64_t n)
+{
+	uint64_t v = a * UINT64_C(0x9e3779b97f4a7c15) ^ b * UINT64_C(0xc2b2ae3d27d4eb4f) ^ n;
+
+	v ^= v >> 29;
+	v *= UINT64_C(0xbf58476d1ce4e5b9);
+	return v ^ v >> 32;
+}
+
+/* --- what went wrong ------------------------------------------------------------------------ */
+
+static void wrong(const struct hart *h, const char *what, uint64_t n, uint64_t got, uint64_t want)
+{
+	/* One hart's word is enough. */
+	if (!__atomic_exchange_n(&c.failed, 1, __ATOMIC_ACQ_REL))
+		print("checker: FAILED: hart %u, epoch %u: %s %u is %x, not %x\n", h->id, h->epoch,
+		      what, n, got, want);
+}
+
+static void same_words(const struct hart *h, const char *what, const uint64_t *got,
+		       const uint64_t *want, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (got[i] != want[i])
+			wrong(h, what, i, got[i], want[i]);
+}
+
+/* --- registers ------------------------------------------------------------------------------ */
+
+static void make_patterns(struct hart *h)
+{
+	/* e32 m2; e32 m1 with both tails agnostic; e16 m1; e64 m8: all take 3 elements. */
+	static const uint8_t vtypes[] = {0x11, 0xd0, 0x08, 0x1b};
+	uint64_t seed = mix(h->id + 1, h->epoch, 0);
+	unsigned int i;
+
+	for (i = 0; i < 32; i++) {
+		h->in.x[i] = mix(h->id + 1, h->epoch, i + 1);
+		h->in.f[i] = mix(h->id + 1, h->epoch, i + 33);
+	}
+	/* A rounding mode that there is, and any flags. */
+	h->in.fcsr = seed % 5 << 5 | (seed >> 8 & 0x1f);
+	h->in.vector = c.vlenb;
+	h->in.vl = 1 + seed % 3;
+	h->in.vtype = vtypes[seed >> 16 & 3];
+	h->in.vcsr = seed >> 24 & 7;
+	for (i = 0; i < 32 * c.vlenb; i++)
+		h->in.v[i] = (uint8_t)(seed + i * 7 + i / c.vlenb);
+}
+
+static void check_registers(struct hart *h)
+{
+	unsigned int i;
+
+	make_patterns(h);
+	patterns(&h->in, &h->out, read_time() + c.spin);
+	for (i = 1; i < 32; i++)
+		if (i != 2 && i != 4 && i != 5 && i != 6 && h->out.x[i] != h->in.x[i])
+			wrong(h, "x", i, h->out.x[i], h->in.x[i]);
+	same_words(h, "f", h->out.f, h->in.f, 32);
+	same_words(h, "fcsr", &h->out.fcsr, &h->in.fcsr, 1);
+	if (!c.vlenb)
+		return;
+	same_words(h, "vl", &h->out.vl, &h->in.vl, 1);
+	same_words(h, "vtype", &h->out.vtype, &h->in.vtype, 1);
+	same_words(h, "vcsr", &h->out.vcsr, &h->in.vcsr, 1);
+	same_words(h, "vstart", &h->out.vstart, &h->in.vstart, 1);
+	for (i = 0; i < 32 * c.vlenb; i++)
+		if (h->out.v[i] != h->in.v[i])
+			wrong(h, "byte of v", i, h->out.v[i], h->in.v[i]);
+}
+
+static void check_sscratch(const struct hart *h)
+{
+	uint64_t v;
+
+	__asm__ volatile("csrr %0, sscratch" : "=r"(v));
+	if (v != mix(h->id, h->epoch, 99))
+		wrong(h, "sscratch", 0, v, mix(h->id, h->epoch, 99));
+	__asm__ volatile("csrw sscratch, %0" ::"r"(mix(h->id, h->epoch + 1, 99)));
+}
+
+/* --- memory and time ------------------------------------------------------------------------- */
+
+static void check_memory(struct hart *h)
+{
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_WORDS; i++) {
+		uint64_t want = mix(h->id + 1, h->epoch, i);
+
+		if (h->memory[i] != want)
+			wrong(h, "word of memory", i, h->memory[i], want);
+		h->memory[i] = mix(h->id + 1, h->epoch + 1, i);
+	}
+}
+
+static void check_time(const struct hart *h)
+{
+	uint64_t now, last;
+
+	irq_off();
+	while (__atomic_exchange_n(&c.lock, 1, __ATOMIC_ACQUIRE))
+		;
+	last = c.last_time;
+	now = read_time();
+	c.last_time = now;
+	__atomic_store_n(&c.lock, 0, __ATOMIC_RELEASE);
+	irq_on();
+	if (now < last)
+		wrong(h, "time", 0, now, last);
+}
+
+/* --- interrupts ------------------------------------------------------------------------------- */
+
+static void external(struct hart *h)
+{
+	uint64_t top;
+
+	/* stopei, by number: the assembler need not know Ssaia. */
+	__asm__ volatile("csrrw %0, 0x15c, zero" : "=r"(top)::"memory");
+	if (top >> 16 == MSI_ID)
+		h->msi_seen = h->msi_wanted;
+}
+
+void irq_taken(uint64_t cause)
+{
+	struct hart *h = self();
+
+	switch (cause & 0xff) {
+	case CAUSE_SOFTWARE:
+		__asm__ volatile("csrc sip, %0" ::"r"(SIP_SSIP) : "memory");
+		fence();
+		h->seen = h->wanted;
+		break;
+	case CAUSE_TIMER:
+		set_timer(c.guest, UINT64_MAX);
+		h->timers++;
+		break;
+	case CAUSE_EXTERNAL:
+		external(h);
+		break;
+	default:
+		guest_trap(cause, 0, 0);
+		break;
+	}
+}
+
+static void check_timer(struct hart *h)
+{
+	uint32_t before = h->timers;
+	uint64_t at = read_time() + c.guest->timebase / 500;
+
+	irq_off();
+	set_timer(c.guest, at);
+	while (h->timers == before) {
+		/* Woken by what is pending, which is taken right after. */
+		__asm__ volatile("wfi" ::: "memory");
+		irq_on();
+		irq_off();
+	}
+	irq_on();
+	if (read_time() < at)
+		wrong(h, "timer, too early", 0, read_time(), at);
+}
+
+static bool comes_to(const volatile uint32_t *counter, uint32_t want)
+{
+	uint64_t until = read_time() + PATIENCE_S * c.guest->timebase;
+
+	while (*counter != want && !c.stop)
+		if (read_time() > until)
+			return *counter == want;
+	return true;
+}
+
+static void check_ipi(struct hart *h)
+{
+	struct hart *next = &c.hart[(h->id + 1) % c.nr];
+
+	next->wanted++;
+	fence();
+	sbi(SBI_IPI, 0, 1, next->id, 0, NULL);
+	if (!comes_to(&next->seen, next->wanted))
+		wrong(h, "IPI to hart", next->id, next->seen, next->wanted);
+	if (!c.guest->imsic)
+		return;
+	next->msi_wanted++;
+	fence();
+	*(volatile uint32_t *)(c.guest->imsic + next->id * PAGE_SIZE) = MSI_ID;
+	if (!comes_to(&next->msi_seen, next->msi_wanted))
+		wrong(h, "message to hart", next->id, next->msi_seen, next->msi_wanted);
+}
+
+/* --- what SBI keeps --------------------------------------------------------------------------- */
+
+static void check_sbi(struct hart *h)
+{
+	uint64_t value = 0;
+
+	if (h->fwft && (sbi(SBI_FWFT, FWFT_GET, FWFT_MISALIGNED, 0, 0, &value) || value != 1))
+		wrong(h, "FWFT feature", FWFT_MISALIGNED, value, 1);
+	if (!h->has_sta)
+		return;
+	value = h->sta[1];
+	if (value < h->steal)
+		wrong(h, "steal time", 0, value, h->steal);
+	h->steal = value;
+}
+
+static void begin_sbi(struct hart *h)
+{
+	h->fwft = !sbi(SBI_FWFT, FWFT_SET, FWFT_MISALIGNED, 1, 0, NULL);
+	h->has_sta = !sbi(SBI_STA, 0, (uintptr_t)h->sta, 0, 0, NULL);
+}
+
+/* siselect and sireg by number; the identities that are used lie in the first word. */
+static void file_write(uint64_t which, uint64_t value)
+{
+	__asm__ volatile("csrw 0x150, %0\n\tcsrw 0x151, %1" ::"r"(which), "r"(value) : "memory");
+}
+
+/* --- harts --------------------------------------------------------------------------------- */
+
+static void begin(struct hart *h)
+{
+	unsigned int i;
+
+	__asm__ volatile("mv tp, %0" ::"r"(h));
+	__asm__ volatile("csrw stvec, %0" ::"r"(irq_vector) : "memory");
+	__asm__ volatile("csrs sstatus, %0" ::"r"(SSTATUS_FS_VS));
+	__asm__ volatile("csrw sscratch, %0" ::"r"(mix(h->id, 0, 99)));
+	for (i = 0; i < MEMORY_WORDS; i++)
+		h->memory[i] = mix(h->id + 1, 0, i);
+	begin_sbi(h);
+	set_timer(c.guest, UINT64_MAX);
+	if (c.guest->imsic) {
+		file_write(0xc0, UINT64_C(1) << MSI_ID); /* eie0 */
+		file_write(0x72, 0);			 /* eithreshold */
+		file_write(0x70, 1);			 /* eidelivery */
+	}
+	__asm__ volatile("csrs sie, %0" ::"r"(SIP_SSIP | SIP_STIP | SIP_SEIP));
+	irq_on();
+	fence();
+	h->up = true;
+}
+
+static void epoch(struct hart *h)
+{
+	check_registers(h);
+	check_sscratch(h);
+	check_memory(h);
+	check_time(h);
+	check_timer(h);
+	check_ipi(h);
+	check_sbi(h);
+	h->epoch++;
+}
+
+static void worker(void *arg)
+{
+	struct hart *h = arg;
+
+	begin(h);
+	while (!c.stop && !c.failed)
+		epoch(h);
+	/* It still answers those that are in their last epoch. */
+	h->done = true;
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+static bool start_all(void)
+{
+	static uint8_t stacks[MAX_HARTS][STACK_SIZE] __attribute__((aligned(16)));
+	uint64_t i;
+
+	for (i = 1; i < c.nr; i++)
+		if (!start_hart(i, worker, &c.hart[i], stacks[i] + STACK_SIZE)) {
+			print("checker: FAILED: hart %u does not start\n", i);
+			return false;
+		}
+	for (i = 1; i < c.nr; i++)
+		while (!c.hart[i].up)
+			;
+	return true;
+}
+
+static bool asked_to_end(void)
+{
+	static char key;
+	uint64_t n = 0;
+
+	return !sbi(SBI_DBCN, DBCN_READ, 1, (uintptr_t)&key, 0, &n) && n == 1 && key == 'q';
+}
+
+/* The boot hart's own epochs, and where it is. */
+static void lead(struct hart *h)
+{
+	uint64_t said = read_time();
+
+	while (!c.failed && !asked_to_end()) {
+		epoch(h);
+		if (read_time() - said < c.guest->timebase / 2)
+			continue;
+		said = read_time();
+		print("checker: epoch %u\n", h->epoch);
+	}
+}
+
+bool guest_main(const struct guest *guest)
+{
+	uint64_t i, epochs = 0;
+
+	c.guest = guest;
+	c.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
+	c.spin = option_number(guest, "check.spin", 20) * guest->timebase / 1000;
+	for (i = 0; i < c.nr; i++)
+		c.hart[i].id = i;
+	begin(&c.hart[0]);
+	/* vlenb, by number: the compiler need not know V. */
+	if (guest->vector)
+		__asm__ volatile("csrr %0, 0xc22" : "=r"(c.vlenb));
+	if (c.vlenb > MAX_VLENB)
+		c.vlenb = 0;
+	print("checker: %u harts, vectors of %u bytes, %s%s%s\n", (uint64_t)c.nr, c.vlenb,
+	      guest->imsic ? "AIA" : "PLIC", c.hart[0].fwft ? ", FWFT" : "",
+	      c.hart[0].has_sta ? ", STA" : "");
+	if (!start_all())
+		return false;
+	lead(&c.hart[0]);
+	c.stop = 1;
+	for (i = 1; i < c.nr && !c.failed; i++)
+		while (!c.hart[i].done)
+			;
+	for (i = 0; i < c.nr; i++)
+		epochs += c.hart[i].epoch;
+	irq_off();
+	if (!c.failed)
+		print("checker: all good after %u epochs\n", epochs);
+	return !c.failed;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory that is a snapshot's, page by page as it is used
+ * (include/lkvm/snapshot/memory.h).
+ *
+ * A region of an uncompressed file lies there as in the guest. What the file has is mapped
+ * copy-on-write; what is all zero stays the anonymous memory that it is, so that a VM that
+ * came from a file is given new memory as any other, huge pages included. Short stretches of
+ * zeroes are mapped with what surrounds them, for the host has a limit of mappings
+ * (vm.max_map_count, 65530).
+ *
+ * One thread, before vCPUs run; no lock.
+ */
+#include "lkvm/snapshot/memory.h"
+
+/* Zeroes of this many chunks part two mappings: 2 MiB, a huge page. */
+#define GAP_CHUNKS 8
+
+/* Mappings of one region, about. */
+#define MAX_PIECES 4096
+
+/* The chunk behind the piece that begins at @from. */
+static uint64_t piece_end(const struct snapshot_region *r, uint64_t from, uint64_t gap)
+{
+	uint64_t end = from, i;
+
+	for (i = from; i < r->nr_chunks && i - end <= gap; i++)
+		if (r->chunks[i].pages)
+			end = i + 1;
+	return end;
+}
+
+static int map_region(const struct snapshot_memory *m, const struct snapshot_region *r,
+		      struct guest_memory *mem)
+{
+	uint64_t gap =
+		r->nr_chunks / MAX_PIECES > GAP_CHUNKS ? r->nr_chunks / MAX_PIECES : GAP_CHUNKS;
+	uint64_t i = 0, at, end;
+	int ret = 0;
+
+	while (i < r->nr_chunks && !ret) {
+		if (!r->chunks[i].pages) {
+			i++;
+			continue;
+		}
+		end = piece_end(r, i, gap);
+		at = i * SNAPSHOT_CHUNK;
+		ret = memory_map_copy(mem, r->gpa + at, min_u64(end * SNAPSHOT_CHUNK, r->size) - at,
+				      m->file->fd, r->offset + at);
+		i = end;
+	}
+	return ret;
+}
+
+bool snapshot_memory_map(const struct snapshot_memory *m, struct guest_memory *mem)
+{
+	struct error ignored;
+	uint32_t i;
+	int ret = m->encoding == SNAPSHOT_RAW ? 0 : -1;
+
+	for (i = 0; i < m->nr && !ret; i++)
+		ret = map_region(m, &m->regions[i], mem);
+	/* What was mapped before goes away. */
+	if (ret && m->encoding == SNAPSHOT_RAW && memory_forget(mem, &ignored))
+		return false;
+	return !ret;
+}

@@ -1,0 +1,116 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: aia
+# files: guests
+# time: 200
+# long: 3000
+# long-hosts: sv57 aia aia-guests
+#
+# A guest that checks itself (guest/checker: registers, memory, time, timers, IPIs, messages, what SBI
+# keeps) is saved, ended and brought back, again and again, at moments that nobody chose, the first of
+# them while it starts: it must not notice. Each round trip goes by another of the ways there are
+# (compressed or not, checked before or meanwhile, paused in between and saved once more).
+
+# shellcheck source=tests/boot/lib.sh
+. "$FILES/lib.sh"
+
+# any N: a number below that.
+any() { echo $(($(od -An -N4 -tu4 /dev/urandom) % $1)); }
+
+# asleep MS
+asleep() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
+
+# lives SECONDS: the guest gets on.
+lives() {
+	await "$1" '^checker: (epoch|FAILED)'
+	! heard | grep -aq FAILED || fail "the guest noticed: $(heard | grep -a FAILED)"
+}
+
+ready() {
+	until "$LKVM" info checker >info.out 2>/dev/null; do
+		[ ! -e status ] || fail "lkvm restore ended with $(cat status)"
+		sleep 0.05
+	done
+}
+
+# cycle N
+cycle() {
+	case $(($1 % 3)) in
+	0) how='--compress none' ;;
+	1) how='--compress zstd' ;;
+	2) how='--compress zlib' ;;
+	esac
+	case $(($1 % 4)) in
+	1) verify=before ;;
+	*) verify=meanwhile ;;
+	esac
+	asleep "$(any "$SPREAD")"
+	! heard | grep -aq FAILED || fail "the guest noticed: $(heard | grep -a FAILED)"
+	# shellcheck disable=SC2086	# two words
+	"$LKVM" snapshot --kill $how checker file || fail "cycle $1: it can't be saved"
+	finish 20
+	status_is 0
+	VERB=restore
+	if [ $(($1 % 5)) = 4 ]; then
+		start --paused --verify $verify file
+		ready
+		# shellcheck disable=SC2086	# two words
+		"$LKVM" snapshot $how checker again || fail "cycle $1: the loaded VM can't be saved"
+		cmp file again || {
+			"$LKVM" snapshot diff file again || :
+			fail "cycle $1: what was loaded is not what was saved"
+		}
+		"$LKVM" resume checker
+	else
+		start --verify $verify file
+		ready
+	fi
+}
+
+# play HARTS CYCLES OPTIONS...
+play() {
+	harts=$1 cycles=$2
+	shift 2
+	note "$harts harts, $cycles cycles $*"
+	unset VERB
+	start -k "$FILES/checker" -c "$harts" -m 32 --name checker --console hv -p check.spin=10 "$@"
+	ready
+	i=0
+	while [ $i -lt "$cycles" ]; do
+		cycle $i
+		i=$((i + 1))
+	done
+	lives 60
+	from_here
+	lives 60
+	say q
+	finish 30
+	status_is 0
+	said '^checker: all good after [0-9]+ epochs'
+	silent
+	note "$(grep -a 'all good' out)"
+}
+
+# have OPTIONS...: this host can give them.
+have() {
+	"$LKVM" run -k "$FILES/checker" -m 32 "$@" --dry-run >have.log 2>&1 </dev/null
+}
+
+SPREAD=600
+CYCLES=5
+COUNTS=2
+CHIPS='plic'
+! have --irqchip aia || CHIPS='plic aia:emul'
+if long; then
+	CYCLES=40
+	COUNTS='1 2 4'
+	! have --irqchip aia --aia hwaccel || CHIPS="$CHIPS aia:hwaccel"
+fi
+for chip in $CHIPS; do
+	for harts in $COUNTS; do
+		case $chip in
+		plic) play "$harts" "$CYCLES" --irqchip plic ;;
+		*) play "$harts" "$CYCLES" --irqchip aia --aia "${chip#*:}" ;;
+		esac
+	done
+done

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMs whose memory is mapped from the file: all of it is there, the file never changes, what
+ * is given back reads as zeroes, damage ends the VM and is never saved again, and the time
+ * to the committed state does not grow with the size.
+ */
+#include "snapshot_rig.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct error err;
+
+/* What lies in the file of @fd at @gpa. */
+static off_t place_of(int fd, gpa_t gpa)
+{
+	struct snapshot_memory m;
+	struct snapshot_file f;
+	off_t at;
+
+	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
+	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
+	at = (off_t)(m.regions[0].offset + gpa - m.regions[0].gpa);
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	return at;
+}
+
+static uint8_t *bytes_of(int fd, size_t *len)
+{
+	struct stat st;
+	uint8_t *p;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	*len = (size_t)st.st_size;
+	p = malloc(*len);
+	ck_assert_int_eq(pread_all(fd, p, *len, 0), (long)*len);
+	return p;
+}
+
+static bool all_zero(const uint8_t *p, size_t len)
+{
+	return !*p && !memcmp(p, p + 1, len - 1);
+}
+
+START_TEST(file_is_untouched)
+{
+	uint8_t *before, *after, *ram;
+	struct second b;
+	struct rig a;
+	size_t len;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	before = bytes_of(fd, &len);
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ram = b.rig.vm->mem.regions[0].hva;
+	ck_assert(b.rig.vm->mem.regions[0].copied);
+	ck_assert(!memcmp(a.vm->mem.regions[0].hva, ram, 64 * MIB));
+	rig_call(&b.rig, do_unpause, NULL);
+	memset(ram, 0xee, 64 * MIB);
+	/* A balloon that takes pages, whole huge ones and single ones: zeroes, not the file's. */
+	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, RAM + 4 * MIB, 2 * MIB), 0);
+	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, RAM + 9 * MIB + 4096, 4096), 0);
+	ck_assert(all_zero(ram + 4 * MIB, 2 * MIB));
+	ck_assert(all_zero(ram + 9 * MIB + 4096, 4096));
+	ck_assert_uint_eq(ram[9 * MIB], 0xee);
+	ck_assert_uint_eq(ram[9 * MIB + 8192], 0xee);
+	second_end(&b);
+	after = bytes_of(fd, &len);
+	ck_assert(!memcmp(before, after, len));
+	free(before);
+	free(after);
+	a.fds_before--;
+	close(fd);
+	quit(&a);
+}
+END_TEST
+
+static void do_reset(struct rig *rig, void *arg)
+{
+	(void)arg;
+	vm_reset(rig->vm);
+}
+
+/* A reset boots in empty memory. */
+START_TEST(reset_is_empty)
+{
+	struct second b;
+	struct rig a;
+	uint8_t *ram;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	*(uint8_t *)memory_for_write(&a.vm->mem, RAM + 60 * MIB, 1) = 1;
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.cfg.kernel = b.rig.kernel;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	rig_call(&b.rig, do_reset, NULL);
+	ck_assert(fake_wait_generation(b.rig.host, 1));
+	ck_assert(fake_wait_idle(b.rig.host, 0));
+	ram = b.rig.vm->mem.regions[0].hva;
+	ck_assert(all_zero(ram + 50 * MIB, 12 * MIB));
+	ck_assert(!b.rig.vm->mem.regions[0].copied);
+	second_end(&b);
+	close(fd);
+}
+END_TEST
+
+/* A flipped bit: found meanwhile, found before, or not looked for. */
+START_TEST(damage)
+{
+	struct second b;
+	char log[4096];
+	struct rig a;
+	uint8_t byte;
+	off_t at;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	*(uint8_t *)memory_for_write(&a.vm->mem, RAM + 60 * MIB, 1) = 1;
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	at = place_of(fd, RAM + 60 * MIB);
+	byte = 3;
+	ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+	second_init(&b, fd, FAKE_7_2);
+	b.image.verify = (enum snapshot_verify)_i;
+	if (_i == SNAPSHOT_VERIFY_BEFORE) {
+		b.rig.vm = vm_create(&b.rig.cfg, fake_host_sys(b.rig.host), &b.rig.log, &b.rig.err);
+		ck_assert_ptr_null(b.rig.vm);
+		ck_assert_ptr_nonnull(strstr(b.rig.err.msg, "guest memory at 0x83c00000: damaged"));
+		rig_end(&b.rig);
+	} else {
+		rig_create(&b.rig);
+		rig_start(&b.rig);
+		if (_i == SNAPSHOT_VERIFY_NEVER) {
+			usleep(300000);
+			vm_end(b.rig.vm, VM_QUIT);
+			ck_assert_int_eq(rig_join(&b.rig), VM_QUIT);
+		} else {
+			ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+			ck_assert_ptr_nonnull(strstr(rig_log(&b.rig, log, sizeof(log)),
+						     "guest memory at 0x83c00000: damaged"));
+		}
+		rig_end(&b.rig);
+	}
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
+	close(fd);
+}
+END_TEST
+
+/* Damage is not given a good checksum by saving it at once. */
+START_TEST(damage_is_not_saved)
+{
+	struct save s = {.req = {.encoding = SNAPSHOT_ZLIB}};
+	struct second b;
+	struct rig a;
+	uint8_t byte = 3;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	memset(memory_for_write(&a.vm->mem, RAM, 64 * MIB), 0x11, 64 * MIB);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 60 * MIB)), 1);
+	s.req.fd = memfd_create("again", MFD_CLOEXEC);
+	second_init(&b, fd, FAKE_7_2);
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	rig_call(&b.rig, begin_save, &s);
+	ck_assert_int_eq(end_save(&s), -1);
+	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	rig_end(&b.rig);
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
+	close(fd);
+	close(s.req.fd);
+}
+END_TEST
+
+/* Memory that others share is not mapped, and neither is what is compressed: it is read. */
+START_TEST(not_mapped)
+{
+	struct snapshot_memory m;
+	struct guest_memory mem;
+	struct snapshot_file f;
+	struct rig a;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	fd = save_as(&a, _i ? SNAPSHOT_ZSTD : SNAPSHOT_RAW);
+	memory_init(&mem);
+	if (!_i)
+		memory_share(&mem);
+	ck_assert(memory_add(&mem, RAM, 64 * MIB, 2 * MIB, &err));
+	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
+	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
+	ck_assert(!snapshot_memory_map(&m, &mem));
+	ck_assert(!mem.regions[0].copied);
+	ck_assert(all_zero(mem.regions[0].hva, 64 * MIB));
+	ck_assert_msg(!snapshot_memory_read(&m, &mem, NULL, &err), "%s", err.msg);
+	ck_assert(!memcmp(a.vm->mem.regions[0].hva, mem.regions[0].hva, 64 * MIB));
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	memory_destroy(&mem);
+	close(fd);
+	a.fds_before--;
+	quit(&a);
+}
+END_TEST
+
+/* From the opened file to the committed state, on the scripted host. */
+static uint64_t time_to_state(int fd, enum snapshot_verify verify)
+{
+	uint64_t begin = now_ns(), ns;
+	struct second b;
+
+	second_init(&b, fd, FAKE_7_2);
+	b.image.verify = verify;
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	/* The loop turns: the state is there. */
+	rig_call(&b.rig, do_pause, NULL);
+	ns = now_ns() - begin;
+	rig_call(&b.rig, do_unpause, NULL);
+	second_end(&b);
+	return ns;
+}
+
+START_TEST(time_of_start)
+{
+	static const uint64_t sizes[] = {64 * MIB, 256 * MIB, GIB};
+	uint64_t ns[ARRAY_SIZE(sizes)], before = 0, best;
+	unsigned int i, k;
+	struct rig a;
+	uint64_t *ram;
+	size_t w;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		rig_init(&a, FAKE_7_2);
+		a.cfg.mem[0].size = sizes[i];
+		a.host->programs[0] = snapshot_hello;
+		rig_create(&a);
+		rig_start(&a);
+		ck_assert(fake_wait_idle(a.host, 0));
+		/* A quarter of it is in use. */
+		ram = a.vm->mem.regions[0].hva;
+		for (w = 0; w < sizes[i] / 8; w += 4 * 512)
+			memset(ram + w, (int)(w >> 11 & 0xff) | 1, 4096);
+		fd = save_as(&a, SNAPSHOT_RAW);
+		quit(&a);
+		best = UINT64_MAX;
+		for (k = 0; k < 3; k++)
+			best = min_u64(best, time_to_state(fd, SNAPSHOT_VERIFY_MEANWHILE));
+		ns[i] = best;
+		before = time_to_state(fd, SNAPSHOT_VERIFY_BEFORE);
+		printf("time: %llu MiB of RAM, a quarter in use: state committed after %llu us, "
+		       "memory checked before: %llu us\n",
+		       (unsigned long long)(sizes[i] / MIB), (unsigned long long)best / 1000,
+		       (unsigned long long)before / 1000);
+		close(fd);
+	}
+	/* Nothing in it is read; generously, for busy machines. */
+	ck_assert_uint_lt(ns[2], before / 4);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("snapshot_mapped");
+	TCase *tc = tcase_create("snapshot_mapped");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, file_is_untouched);
+	tcase_add_test(tc, reset_is_empty);
+	tcase_add_loop_test(tc, damage, 0, 3);
+	tcase_add_test(tc, damage_is_not_saved);
+	tcase_add_loop_test(tc, not_mapped, 0, 2);
+	tcase_add_test(tc, time_of_start);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
