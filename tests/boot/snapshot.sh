@@ -98,7 +98,8 @@ $1
 0
 1
 1" ] || fail "not all came back"
-	near "$now" "$uptime" 30 || fail "the guest's clock went from $uptime to $now"
+	[ "$3" = host ] || near "$now" "$uptime" 30 ||
+		fail "the guest's clock went from $uptime to $now"
 	[ "$3" = continue ] || [ "$now" -ge $((uptime + 5)) ] ||
 		fail "5 s went by on the host; in the guest: $uptime to $now"
 	[ "$(generation)" != "$first_id" ] || fail "its generation id is still $first_id"
