@@ -320,7 +320,8 @@ static void new_peer(void *opaque, uint32_t events)
 		}
 		return;
 	}
-	if (peer_allowed(g, fd))
+	/* What is being saved must not get breakpoints meanwhile. */
+	if (peer_allowed(g, fd) && !g->vm->reader)
 		gdb_serve(g, fd);
 	else
 		close(fd);
