@@ -119,8 +119,8 @@ static int parse(const char *text, const char **dir, char tag[VIRTIO_P9_TAG_MAX 
 
 	*copy = NULL;
 	if (!cut)
-		return fail(err, "no memory");
-	if (!cut_tag(cut, tag, err))
+		fail(err, "no memory");
+	else if (!cut_tag(cut, tag, err))
 		ret = suboptions_parse(cut, dir, rows, words, copy, err);
 	free(cut);
 	return ret;

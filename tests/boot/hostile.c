@@ -470,11 +470,12 @@ static bool compare(const struct run *r, const struct sample *a, const struct sa
 static bool ended_well(struct run *r, const char *name, int status, char *why, size_t len)
 {
 	size_t limit = strstr(name, "flood") ? FLOOD_LIMIT : OUT_LIMIT;
-	int want = strcmp(name, "C5-killed") ? 0 : 128 + SIGTERM;
+	bool killed = !strcmp(name, "C5-killed");
 
 	if (r->wrong[0])
 		snprintf(why, len, "%s", r->wrong);
-	else if (!WIFEXITED(status) || WEXITSTATUS(status) != want)
+	else if (killed ? !WIFSIGNALED(status) || WTERMSIG(status) != SIGTERM
+			: !WIFEXITED(status) || WEXITSTATUS(status))
 		snprintf(why, len, "lkvm ended with status 0x%x", (unsigned int)status);
 	else if (r->foreign)
 		snprintf(why, len, "%lu frames from another address", r->foreign);
