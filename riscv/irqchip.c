@@ -40,9 +40,6 @@
 #define MAP_APLIC UINT64_C(0x0d000000)
 #define MAP_IMSIC UINT64_C(0x28000000)
 
-/* What takes one besides virtio devices: IPIs, serial port, clock. */
-#define OTHER_IDENTITIES 3
-
 /* Device tree binding riscv,aplic: a wire that is active while it is high. */
 #define APLIC_LEVEL_HIGH 4
 
@@ -411,8 +408,7 @@ static uint32_t last_wire(const struct arch_vm *a)
 
 static uint32_t needed_identities(const struct arch_vm *a)
 {
-	/* And PCI's four pins. */
-	uint32_t n = OTHER_IDENTITIES + 4 + machine_virtio_interrupts(a);
+	uint32_t n = OTHER_IDENTITIES + PCI_PINS + machine_virtio_interrupts(a);
 
 	return (uint32_t)max_u64(IDENTITIES, (2 * n + 64) / 64 * 64 - 1);
 }

@@ -33,6 +33,9 @@
 #define IRQ_PCI 32u    /* and three more, for the four pins */
 #define IRQ_VIRTIO 40u /* behind virtio-mmio: this one and on */
 
+/* Interrupt identities of a hart for IPIs, serial port, clock and generation id. */
+#define OTHER_IDENTITIES 4u
+
 struct arch_vm;
 struct machine_state;
 struct machine_virtio;

@@ -256,9 +256,6 @@ static bool behind_pci(const struct arch_vm *a)
 	}
 }
 
-/* Identities that others than MSI-X vectors need: IPIs, serial port, clock, four pins. */
-#define WITHOUT_VECTOR 7
-
 /*
  * Vectors for all devices, so that their interrupts fit on one hart, where a guest may put
  * them all: two for each, one for the configuration and one for all queues, as long as
@@ -267,7 +264,7 @@ static bool behind_pci(const struct arch_vm *a)
  */
 static void share_vectors(struct arch_vm *a)
 {
-	uint32_t left = machine_identities(a) - WITHOUT_VECTOR;
+	uint32_t left = machine_identities(a) - OTHER_IDENTITIES - PCI_PINS;
 	size_t i;
 
 	for (i = 0; i < a->nr_virtio; i++) {

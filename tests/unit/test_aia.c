@@ -377,10 +377,10 @@ START_TEST(half_files)
 	with_devices(1, 40);
 	rig_create(&rig);
 	for (i = 0, sum = 0; i < 41; i++) {
-		ck_assert_uint_eq(vectors(i), i < 12 ? 2 : 1);
+		ck_assert_uint_eq(vectors(i), i < 11 ? 2 : 1);
 		sum += vectors(i) > 1 ? vectors(i) : 0;
 	}
-	ck_assert_uint_le(sum, 31 - 7);
+	ck_assert_uint_le(sum, 31 - 8);
 	/* Guest files are whole, and so is a KVM that keeps all it is told. */
 	with_devices(1, 40);
 	rig.host->aia_files = true;
@@ -613,23 +613,23 @@ START_TEST(too_many_wires)
 {
 	struct vm *vm;
 
-	with_devices(0, 28);
+	with_devices(0, 27);
 	rig.cfg.transport = TRANSPORT_MMIO;
 	rig_create(&rig);
 	ck_assert_ptr_null(chip()->plic);
-	with_devices(0, 29);
+	with_devices(0, 28);
 	rig.cfg.transport = TRANSPORT_MMIO;
 	rig_create(&rig);
 	ck_assert_ptr_nonnull(chip()->plic);
-	ck_assert_uint_eq(count(logged(), "29 devices behind virtio-mmio"), 1);
+	ck_assert_uint_eq(count(logged(), "28 devices behind virtio-mmio"), 1);
 	ck_assert_int_lt(chip()->aia.fd, 0);
 	plic_works();
-	with_devices(0, 29);
+	with_devices(0, 28);
 	rig.cfg.transport = TRANSPORT_MMIO;
 	rig.arch.irqchip = IRQCHIP_AIA;
 	vm = vm_create(&rig.cfg, fake_host_sys(rig.host), &rig.log, &rig.err);
 	ck_assert_ptr_null(vm);
-	ck_assert_ptr_nonnull(strstr(rig.err.msg, "29 devices behind virtio-mmio"));
+	ck_assert_ptr_nonnull(strstr(rig.err.msg, "28 devices behind virtio-mmio"));
 }
 END_TEST
 
