@@ -517,6 +517,7 @@ START_TEST(ends_in_the_middle)
 	make(&rig, &(struct virtio_console_port){&finish_ops, &rig.host[0], NULL, true, true}, 1);
 	vdev = virtio_console_device(rig.con);
 	go(&rig, 0);
+	enough_at = 0;
 	drv_add(&rig.ring[1], &(struct drv_seg){DRV_RAM + DRV_BANK, 3 * MIB, 0}, 1);
 	kick(&rig, 1);
 	ck_assert_uint_eq(rig.host[0].len, MIB);
