@@ -68,6 +68,8 @@ static void walk_riscv(void *opaque, struct xfer *x)
 	u32(x, 1);
 	u8(x, 1);
 	u32(x, 0);
+	u32(x, 0);
+	u8(x, 0);
 	u32(x, 41);
 	u32(x, 8);
 	u64(x, 0);
