@@ -269,14 +269,6 @@ static int parse(const char *text, struct parsed *p, struct error *err)
 
 /* --- the address -------------------------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	const char *at = c ? strchr(digits, c) : NULL;
-
-	return at ? (int)(at - digits) % 16 : -1;
-}
-
 static int parse_mac(const char *text, uint8_t *mac, struct error *err)
 {
 	const char *at = text;

@@ -25,17 +25,6 @@ enum state {
 	CHECK_LOW,
 };
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static enum gdb_event outside(struct gdb_input *in, uint8_t byte)
 {
 	switch (byte) {
@@ -73,7 +62,7 @@ static void payload(struct gdb_input *in, uint8_t byte)
 
 static enum gdb_event finish(struct gdb_input *in, uint8_t byte)
 {
-	int low = digit((char)byte);
+	int low = hex_digit((char)byte);
 
 	in->state = OUTSIDE;
 	in->buf[in->len] = '\0';
@@ -98,7 +87,7 @@ enum gdb_event gdb_feed(struct gdb_input *in, uint8_t byte)
 			payload(in, byte);
 		return GDB_NOTHING;
 	case CHECK_HIGH:
-		high = digit((char)byte);
+		high = hex_digit((char)byte);
 		in->check = high < 0 ? UINT8_MAX : (uint8_t)high;
 		in->state = CHECK_LOW;
 		return GDB_NOTHING;
@@ -132,10 +121,10 @@ bool gdb_number(const char **at, uint64_t *value)
 	const char *p = *at;
 	uint64_t v = 0;
 
-	for (; digit(*p) >= 0; p++) {
+	for (; hex_digit(*p) >= 0; p++) {
 		if (v >> 60)
 			return false;
-		v = v << 4 | (uint64_t)digit(*p);
+		v = v << 4 | (uint64_t)hex_digit(*p);
 	}
 	if (p == *at)
 		return false;
@@ -161,9 +150,9 @@ bool gdb_bytes(const char **at, void *buf, size_t len)
 	size_t i;
 
 	for (i = 0; i < len; i++, p += 2) {
-		if (digit(p[0]) < 0 || digit(p[1]) < 0)
+		if (hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0)
 			return false;
-		bytes[i] = (uint8_t)(digit(p[0]) << 4 | digit(p[1]));
+		bytes[i] = (uint8_t)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
 	}
 	*at = p;
 	return true;

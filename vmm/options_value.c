@@ -18,17 +18,6 @@ static char lower(char c)
 
 /* Numbers. */
 
-static int digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 16;
-}
-
 /*
  * Read digits at *@text and move it behind them.
  * Return: 0; -1 where there are none; 1 where they do not fit 64 bits.
@@ -44,11 +33,11 @@ static int read_digits(const char **text, uint64_t *value)
 		base = 16;
 		p += 2;
 	}
-	for (; (unsigned int)digit_value(*p) < base; p++) {
+	for (; (unsigned int)hex_digit(*p) < base; p++) {
 		if (result < 0)
 			result = 0;
 		if (__builtin_mul_overflow(v, (uint64_t)base, &v) ||
-		    __builtin_add_overflow(v, (uint64_t)digit_value(*p), &v))
+		    __builtin_add_overflow(v, (uint64_t)hex_digit(*p), &v))
 			result = 1;
 	}
 	*text = p;

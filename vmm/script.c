@@ -9,7 +9,6 @@
 
 #include "lkvm/options.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,14 +21,6 @@
 
 /* Of a text, in a message. */
 #define SHOWN 60
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The character behind a backslash at @p. Return: how many it took, or 0. */
 static size_t unescape_one(const char *p, uint8_t *byte)

@@ -45,6 +45,20 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 }
 
 /**
+ * hex_digit() - the value of a hexadecimal digit, or -1
+ */
+static inline int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/**
  * align_up() - round @v up to a multiple of the power of two @a
  *
  * Wraps to 0 where the result does not fit 64 bits; callers that take @v from
