@@ -79,6 +79,8 @@ static const struct irq_chip_ops chip_ops = {
 
 struct irq_line machine_irq(struct arch_vm *a, uint32_t source)
 {
+	if (source && source < 64)
+		a->irq.wires |= UINT64_C(1) << source;
 	return (struct irq_line){&a->irq.chip, source};
 }
 
@@ -383,7 +385,7 @@ static void replace_plic(struct arch_vm *a)
 static int enough_identities(const struct arch_vm *a, struct error *err)
 {
 	if (a->vm->cfg->transport != TRANSPORT_MMIO ||
-	    a->nr_virtio + OTHER_IDENTITIES <= a->irq.aia.usable)
+	    a->nr_virtio + machine_other_identities(a) <= a->irq.aia.usable)
 		return 0;
 	return fail(err,
 		    "%zu devices behind virtio-mmio are too many for the %u interrupts that can "
@@ -408,7 +410,7 @@ static uint32_t last_wire(const struct arch_vm *a)
 
 static uint32_t needed_identities(const struct arch_vm *a)
 {
-	uint32_t n = OTHER_IDENTITIES + PCI_PINS + machine_virtio_interrupts(a);
+	uint32_t n = machine_other_identities(a) + PCI_PINS + machine_virtio_interrupts(a);
 
 	return (uint32_t)max_u64(IDENTITIES, (2 * n + 64) / 64 * 64 - 1);
 }
@@ -482,6 +484,14 @@ void machine_irqchip_finish(struct arch_vm *a)
 	aia_close(&a->irq.aia);
 	if (a->irq.built)
 		msi_table_fini(&a->irq.messages);
+}
+
+uint32_t machine_other_identities(const struct arch_vm *a)
+{
+	uint64_t wires = a->irq.wires & ((UINT64_C(1) << IRQ_PCI) - 1);
+
+	/* And IPIs. */
+	return 1 + (uint32_t)__builtin_popcountll(wires);
 }
 
 uint32_t machine_identities(const struct arch_vm *a)

@@ -33,9 +33,6 @@
 #define IRQ_PCI 32u    /* and three more, for the four pins */
 #define IRQ_VIRTIO 40u /* behind virtio-mmio: this one and on */
 
-/* Interrupt identities of a hart for IPIs, serial port, clock and generation id. */
-#define OTHER_IDENTITIES 4u
-
 struct arch_vm;
 struct machine_state;
 struct machine_virtio;
@@ -81,6 +78,7 @@ struct hart {
  * @try_aia: it is to be used, or is
  * @why_plic: what kept the AIA from being had, where that was looked at; "" else
  * @dev: its place in the machine's table
+ * @wires: which of the first 64 somebody has
  * @levels: of the wires to it; @raised: how often each rose
  * @messages: what devices may send; @sent: how many of them lkvm sent
  */
@@ -93,6 +91,7 @@ struct machine_irqchip {
 	bool try_aia, built;
 	struct error why_plic;
 	struct device dev;
+	uint64_t wires;
 	_Atomic uint64_t levels[2], raised[MACHINE_SOURCES + 1], sent;
 	struct msi_table messages;
 	struct ratelimit complaints;
@@ -178,10 +177,12 @@ struct arch_vm {
 
 /**
  * machine_irqchip_build() - the first row of the machine
- * machine_irqchip_reset() - the KVM VM has gone
+ * machine_irqchip_reset() - devices are reset, the KVM VM is about to go
  * machine_irqchip_finish() - after the devices
  * machine_irqchip_print() - for --dry-run
  * machine_identities() - by how many interrupts a hart can be reached; the chip is certain
+ * machine_other_identities() - how many of them what is no virtio device takes, PCI's four pins
+ *                              not among them; devices are built
  * machine_has_aia() - is the kernel's AIA used, or about to be?
  * machine_is_plic_threshold() - is a hart's PLIC threshold at @gpa?
  */
@@ -189,6 +190,7 @@ int machine_irqchip_build(struct arch_vm *a, struct error *err);
 void machine_irqchip_reset(struct arch_vm *a);
 void machine_irqchip_finish(struct arch_vm *a);
 void machine_irqchip_print(const struct arch_vm *a, FILE *out);
+uint32_t machine_other_identities(const struct arch_vm *a);
 uint32_t machine_identities(const struct arch_vm *a);
 bool machine_has_aia(const struct arch_vm *a);
 bool machine_is_plic_threshold(const struct arch_vm *a, gpa_t gpa);

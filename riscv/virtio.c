@@ -264,7 +264,7 @@ static bool behind_pci(const struct arch_vm *a)
  */
 static void share_vectors(struct arch_vm *a)
 {
-	uint32_t left = machine_identities(a) - OTHER_IDENTITIES - PCI_PINS;
+	uint32_t left = machine_identities(a) - machine_other_identities(a) - PCI_PINS;
 	size_t i;
 
 	for (i = 0; i < a->nr_virtio; i++) {
