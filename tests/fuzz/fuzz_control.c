@@ -11,6 +11,7 @@
  */
 #include "lkvm/control.h"
 #include "lkvm/riscv/config.h"
+#include "yes_kvm.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -29,54 +30,15 @@ static struct vm *vm;
 static char runtime[] = "/tmp/lkvm-fuzz-XXXXXX";
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-static int yes_open(void *opaque)
-{
-	(void)opaque;
-	return 1 << 29;
-}
-
 static int yes_ioctl(void *opaque, int fd, unsigned long request, unsigned long arg)
 {
 	(void)opaque;
 	(void)fd;
-	switch (request) {
-	case KVM_GET_API_VERSION:
-		return KVM_API_VERSION;
-	case KVM_GET_VCPU_MMAP_SIZE:
-		return 8192;
-	case KVM_CREATE_VM:
-	case KVM_CREATE_VCPU:
-		return 1 << 29;
-	case KVM_CHECK_EXTENSION:
-		return arg == KVM_CAP_MAX_VCPUS;
-	case KVM_GET_ONE_REG:
-		/* Every extension is there, and time runs at 1 Hz. */
-		*(unsigned char *)(uintptr_t)((struct kvm_one_reg *)arg)->addr = 1;
-		return 0;
-	default:
-		return 0;
-	}
-}
-
-static void *yes_map(void *opaque, int fd, size_t size, off_t offset)
-{
-	(void)opaque;
-	(void)fd;
-	(void)offset;
-	return calloc(1, size);
-}
-
-static void yes_unmap(void *opaque, void *addr, size_t size)
-{
-	(void)opaque;
-	(void)size;
-	free(addr);
-}
-
-static void yes_close(void *opaque, int fd)
-{
-	(void)opaque;
-	(void)fd;
+	if (request != KVM_GET_ONE_REG)
+		return yes_answer(request, arg);
+	/* Every extension is there, and time runs at 1 Hz. */
+	*(unsigned char *)(uintptr_t)((struct kvm_one_reg *)arg)->addr = 1;
+	return 0;
 }
 
 static const struct kvm_sys_ops yes_ops = {

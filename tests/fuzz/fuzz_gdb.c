@@ -11,6 +11,7 @@
  */
 #include "lkvm/gdb.h"
 #include "lkvm/riscv/config.h"
+#include "yes_kvm.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -24,18 +25,15 @@
 #define HEAD 64
 #define USED 0x8000
 
+/* KVM_CAP_SET_GUEST_DEBUG */
+#define CAP_SET_GUEST_DEBUG 23
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* libFuzzer has no place of its own for what lives as long as the process. */
 static struct vm *vm;
 static uint64_t registers[256];
-
-static int yes_open(void *opaque)
-{
-	(void)opaque;
-	return 1 << 29;
-}
 
 /* Registers keep what is written, by the end of their ids. */
 static int one_reg(const struct kvm_one_reg *reg, bool set)
@@ -56,37 +54,11 @@ static int yes_ioctl(void *opaque, int fd, unsigned long request, unsigned long 
 {
 	(void)opaque;
 	(void)fd;
-	switch (request) {
-	case KVM_GET_API_VERSION:
-		return KVM_API_VERSION;
-	case KVM_GET_VCPU_MMAP_SIZE:
-		return 8192;
-	case KVM_CREATE_VM:
-	case KVM_CREATE_VCPU:
-		return 1 << 29;
-	case KVM_CHECK_EXTENSION:
-		return arg == KVM_CAP_MAX_VCPUS || arg == 23;
-	case KVM_GET_ONE_REG:
-	case KVM_SET_ONE_REG:
+	if (request == KVM_CHECK_EXTENSION && arg == CAP_SET_GUEST_DEBUG)
+		return 1;
+	if (request == KVM_GET_ONE_REG || request == KVM_SET_ONE_REG)
 		return one_reg((const struct kvm_one_reg *)arg, request == KVM_SET_ONE_REG);
-	default:
-		return 0;
-	}
-}
-
-static void *yes_map(void *opaque, int fd, size_t size, off_t offset)
-{
-	(void)opaque;
-	(void)fd;
-	(void)offset;
-	return calloc(1, size);
-}
-
-static void yes_unmap(void *opaque, void *addr, size_t size)
-{
-	(void)opaque;
-	(void)size;
-	free(addr);
+	return yes_answer(request, arg);
 }
 
 static long yes_read(void *opaque, int fd, void *buf, size_t len, uint64_t offset)
@@ -97,12 +69,6 @@ static long yes_read(void *opaque, int fd, void *buf, size_t len, uint64_t offse
 	(void)len;
 	(void)offset;
 	return 0;
-}
-
-static void yes_close(void *opaque, int fd)
-{
-	(void)opaque;
-	(void)fd;
 }
 
 static const struct kvm_sys_ops yes_ops = {

@@ -14,6 +14,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define STATUS_STORE(word)                                                                         \
+	{                                                                                          \
+		.kind = FAKE_STORE, .addr = 0x10001070, .value = (word), .size = 4                 \
+	}
+const struct fake_op control_rig_button_driver[] = {
+	STATUS_STORE(1),
+	STATUS_STORE(3),
+	{.kind = FAKE_STORE, .addr = 0x10001024, .value = 1, .size = 4},
+	{.kind = FAKE_STORE, .addr = 0x10001020, .value = 1, .size = 4},
+	STATUS_STORE(11),
+	STATUS_STORE(15),
+	{.kind = FAKE_WAIT},
+	{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
+	{.kind = FAKE_END},
+};
+
 void control_rig_init(struct control_rig *r)
 {
 	memset(r, 0, sizeof(*r));

@@ -69,4 +69,10 @@ const char *control_rig_hear(int fd);
  */
 const char *control_rig_say(struct control_rig *r, const char *text, size_t len, bool end);
 
+/**
+ * control_rig_button_driver - a guest with a driver for its power button, which powers off when
+ *                             poked
+ */
+extern const struct fake_op control_rig_button_driver[];
+
 #endif /* LKVM_TESTS_CONTROL_RIG_H */

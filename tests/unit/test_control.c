@@ -407,23 +407,6 @@ START_TEST(stop_without_button)
 }
 END_TEST
 
-/* A guest with a driver for its power button, which powers off when poked. */
-#define STATUS_STORE(word)                                                                         \
-	{                                                                                          \
-		.kind = FAKE_STORE, .addr = 0x10001070, .value = (word), .size = 4                 \
-	}
-static const struct fake_op with_driver[] = {
-	STATUS_STORE(1),
-	STATUS_STORE(3),
-	{.kind = FAKE_STORE, .addr = 0x10001024, .value = 1, .size = 4},
-	{.kind = FAKE_STORE, .addr = 0x10001020, .value = 1, .size = 4},
-	STATUS_STORE(11),
-	STATUS_STORE(15),
-	{.kind = FAKE_WAIT},
-	{.kind = FAKE_EVENT, .value = 1},
-	{.kind = FAKE_END},
-};
-
 static void start_with_button(const struct fake_op *program)
 {
 	r.rig.cfg.virtio[r.rig.cfg.nr_virtio++] =
@@ -461,7 +444,7 @@ START_TEST(stop_asked)
 	struct control_client *c, *other;
 	json_t *result;
 
-	start_with_button(with_driver);
+	start_with_button(control_rig_button_driver);
 	/* A guest that stands still can't be asked. */
 	ask("pause");
 	ck_assert_ptr_nonnull(
@@ -492,7 +475,7 @@ START_TEST(stop_in_vain)
 	uint64_t begin = now_ns();
 	struct control_client *c;
 
-	start_with_button(with_driver);
+	start_with_button(control_rig_button_driver);
 	c = stopping(1);
 	ck_assert_str_eq(how_ended(c), "{\"ended\":\"stopped\",\"forced\":true}");
 	ck_assert_uint_ge(now_ns() - begin, NSEC_PER_SEC);
@@ -504,7 +487,7 @@ END_TEST
 /* The client leaves; the VM's patience ends all the same. */
 START_TEST(stop_and_leave)
 {
-	start_with_button(with_driver);
+	start_with_button(control_rig_button_driver);
 	control_hang_up(stopping(0));
 	ck_assert_int_eq(rig_join(&r.rig), VM_QUIT);
 }
@@ -514,7 +497,7 @@ START_TEST(stop_impatiently)
 {
 	struct control_client *c;
 
-	start_with_button(with_driver);
+	start_with_button(control_rig_button_driver);
 	c = stopping(600);
 	control_rig_stop(&r);
 	ck_assert_str_eq(how_ended(c), "{\"ended\":\"stopped\",\"forced\":true}");

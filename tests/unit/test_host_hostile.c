@@ -272,23 +272,6 @@ START_TEST(ended_by_signal)
 }
 END_TEST
 
-/* A guest with a driver for its power button, which powers off when poked. */
-#define STATUS_STORE(word)                                                                         \
-	{                                                                                          \
-		.kind = FAKE_STORE, .addr = 0x10001070, .value = (word), .size = 4                 \
-	}
-static const struct fake_op with_driver[] = {
-	STATUS_STORE(1),
-	STATUS_STORE(3),
-	{.kind = FAKE_STORE, .addr = 0x10001024, .value = 1, .size = 4},
-	{.kind = FAKE_STORE, .addr = 0x10001020, .value = 1, .size = 4},
-	STATUS_STORE(11),
-	STATUS_STORE(15),
-	{.kind = FAKE_WAIT},
-	{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
-	{.kind = FAKE_END},
-};
-
 /* SIGTERM asks a guest that has a button, and a second one ends the VM, as any other does. */
 START_TEST(asked_by_signal)
 {
@@ -296,7 +279,7 @@ START_TEST(asked_by_signal)
 
 	r.rig.cfg.virtio[r.rig.cfg.nr_virtio++] = (struct virtio_request){&virtio_button_kind, ""};
 	r.rig.cfg.transport = TRANSPORT_MMIO;
-	r.rig.host->programs[0] = with_driver;
+	r.rig.host->programs[0] = control_rig_button_driver;
 	rig_create(&r.rig);
 	control_rig_listen(&r, &r.rig);
 	r.rig.vm->signal_fd = fd;
