@@ -19,18 +19,6 @@ start -k "$KERNEL" -i "$VIRTIO_INITRD" -m 256 --console virtio --power-button --
 await 120 '^Hello from the guest: '
 ask 30 :
 
-# until_true SECONDS WHAT COMMAND...
-until_true() {
-	tries=$(($1 * 5))
-	what=$2
-	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "$what"
-		sleep 0.2
-	done
-}
-
 note "one that types, one that looks"
 mkfifo typed
 "$LKVM" attach guest <typed >one.out 2>one.err &

@@ -24,16 +24,11 @@ balloon() { "$LKVM" balloon "guest-$PID" "$@"; }
 # What KVM says of a part of a huge mapping that it is to unmap, and its like.
 complaints() { dmesg | grep -cE 'WARNING:|BUG:|Skip unmap range|arch/riscv/(kvm|mm)' || :; }
 
-# until_true SECONDS WHAT COMMAND...
-until_true() {
-	tries=$(($1 * 5))
-	what=$2
+# in_time SECONDS WHAT COMMAND...
+in_time() {
+	limit=$1 what=$2
 	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "$what: $(balloon), $(rss_mib) MiB resident"
-		sleep 0.2
-	done
+	within "$limit" "$@" || fail "$what: $(balloon), $(rss_mib) MiB resident"
 }
 
 holds() { balloon | grep -qE "^target $1, actual $1, of 256M;"; }
@@ -61,18 +56,18 @@ before=$(rss_mib)
 [ "$before" -gt "$MIB" ] || fail "only $before MiB are resident"
 few=$((MIB * 4 / 10))M many=$((MIB * 12 / 10))M
 balloon $few
-until_true 240 'the balloon does not fill' holds $few
+in_time 240 'the balloon does not fill' holds $few
 note "$few of single pages in the balloon: from $before to $(rss_mib) MiB resident"
 say 'kill $!'
 ask 120 wait
 balloon $many
-until_true 240 'the balloon does not fill' holds $many
-until_true 120 'the memory is not back' resident_below $((before - MIB * 6 / 10))
+in_time 240 'the balloon does not fill' holds $many
+in_time 120 'the memory is not back' resident_below $((before - MIB * 6 / 10))
 note "$many in the balloon: from $before to $(rss_mib) MiB resident"
 balloon | grep -qE '; [0-9]+ s ago the guest had total [0-9.]+[MK], free ' ||
 	fail "no figures of the guest: $(balloon)"
 balloon 0
-until_true 240 'the balloon does not empty' holds 0
+in_time 240 'the balloon does not empty' holds 0
 
 # What was freed in large pieces is reported by the guest itself, after some seconds.
 say "holes $MIB keep &"
@@ -80,7 +75,7 @@ await 240 'holes-ready' 2
 before=$(rss_mib)
 [ "$before" -gt "$MIB" ] || fail "only $before MiB are resident"
 say 'kill $!'
-until_true 240 'free pages do not come back' resident_below $((before - MIB * 6 / 10))
+in_time 240 'free pages do not come back' resident_below $((before - MIB * 6 / 10))
 note "$MIB MiB freed: from $before to $(rss_mib) MiB resident"
 
 # The guest needs more than the balloon leaves it: the balloon gives way, and nobody is killed.
@@ -88,10 +83,10 @@ ask 120 'free -m | awk "/Mem/ { print \$7 }"'
 free=$ANSWER
 note "$free MiB available"
 balloon $((free - 30))M
-until_true 240 'the balloon does not fill' holds $((free - 30))M
+in_time 240 'the balloon does not fill' holds $((free - 30))M
 say 'holes 60 keep &'
 await 240 'holes-ready' 3
-until_true 60 'the balloon does not give way' gave_way $((free - 30))
+in_time 60 'the balloon does not give way' gave_way $((free - 30))
 note "$(balloon)"
 ask 120 'dmesg | grep -c "Out of memory"'
 [ "$ANSWER" = 0 ] || fail "the guest killed somebody"

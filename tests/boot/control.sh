@@ -28,18 +28,6 @@ vm() {
 	} &
 }
 
-# until_true SECONDS WHAT COMMAND...
-until_true() {
-	tries=$(($1 * 5))
-	what=$2
-	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "$what"
-		sleep 0.2
-	done
-}
-
 greeted() { grep -aq '^Hello from the guest' "$1.out"; }
 ended() { [ -s "$1.status" ]; }
 

@@ -130,6 +130,23 @@ await() {
 	done
 }
 
+# within SECONDS COMMAND...: until it succeeds; a status where it does not.
+within() {
+	tries=$(($1 * 5))
+	shift
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+
+until_true() { # until_true SECONDS WHAT COMMAND...: or fail with WHAT
+	limit=$1 what=$2
+	shift 2
+	within "$limit" "$@" || fail "$what"
+}
+
 # ask SECONDS COMMAND: have the guest's shell run it: ANSWER is its output, RC its status. What is
 # typed has quotes within the marks, so that its echo is none.
 ask() {

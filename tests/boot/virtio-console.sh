@@ -23,16 +23,6 @@ virtio="lkvm.modules=virtio lkvm.run=shell"
 size=131072 ports_on=mmio terminal_on=pci
 ! long || size=1048576 ports_on='mmio pci' terminal_on='pci mmio'
 
-# wait_for SECONDS WHAT COMMAND...: until it succeeds
-wait_for() {
-	tries=$(($1 * 5)) what=$2
-	shift 2
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || fail "$what"
-		sleep 0.2
-	done
-}
 has_bytes() { [ "$(stat -c %s "$1")" -ge "$2" ]; }
 has_line() { tr -d '\r' <"$1" | grep -aqE "$2"; }
 
@@ -66,7 +56,7 @@ bytes_out() {
 	from_here
 	at=$FROM
 	say
-	wait_for 60 "not all of $size bytes arrived" has_bytes out $((at + size))
+	until_true 60 "not all of $size bytes arrived" has_bytes out $((at + size))
 	FROM=$((at + size))
 	await 20 '=sent='
 	tail -c +$((at + 1)) out | head -c $size >back
@@ -85,7 +75,7 @@ slow_reader() {
 	before=$(written) now_was=
 	from_here
 	say 'yes 0123456789abcde | head -n 10000; echo =flo''od='
-	wait_for 60 "the pipe does not fill" full
+	until_true 60 "the pipe does not fill" full
 	"$LKVM" info "guest-$PID" | grep -q '^state: running$' || fail "lkvm does not answer"
 	kill -CONT "$READER"
 	await 60 '^=flood='
@@ -114,7 +104,7 @@ ports() {
 	say 'until [ -s /tmp/part ]; do head -c 102400 </dev/agent >/tmp/part; done; \
 cat /tmp/part >/dev/agent'
 	socat -t 60 - UNIX-CONNECT:agent.sock <part >back &
-	wait_for 60 "not all bytes came back" has_bytes back 102400
+	until_true 60 "not all bytes came back" has_bytes back 102400
 	cmp part back || fail "other bytes came back"
 	kill $!
 	wait $! 2>/dev/null || :
@@ -134,7 +124,7 @@ second_console() {
 	cat <"$pty" >second &
 	cat=$!
 	printf 'echo =from-$((6 * 7))=\n' >"$pty"
-	wait_for 20 "no shell on the pty" has_line second '^=from-42=$'
+	until_true 20 "no shell on the pty" has_line second '^=from-42=$'
 	kill $cat
 	wait $cat 2>/dev/null || :
 }
@@ -211,7 +201,7 @@ END
 	stty -F "$(readlink "/proc/$(cat pid)/fd/0")" rows 50 cols 100
 	on_screen 20 '=now=50 100='
 	printf '\001x' >&7
-	wait_for 10 "Ctrl-a x does not end lkvm" ended $socat
+	until_true 10 "Ctrl-a x does not end lkvm" ended $socat
 	exec 7>&-
 }
 ended() { ! kill -0 "$1" 2>/dev/null; }
