@@ -189,6 +189,9 @@ static void forget_input(struct rig *rig)
 
 static void go(struct rig *rig, uint64_t features)
 {
+	/* What came into a spoilt ring was not looked at. */
+	if (rig->g.spoilt)
+		forget_input(rig);
 	guest_go(&rig->g, features);
 	memset(rig->added, 0, sizeof(rig->added));
 }
