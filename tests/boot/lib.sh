@@ -125,6 +125,7 @@ await() {
 		if [ -e status ]; then
 			sleep 0.3
 			[ "$(heard | grep -acE -e "$2")" -lt "${3-1}" ] || return 0
+			tail -n 20 err
 			fail "lkvm ended with $(cat status) before the guest said: $2"
 		fi
 	done

@@ -231,7 +231,8 @@ small_guest() {
 	set --
 	if long; then
 		serve su nobody -s /bin/sh -c "exec passt --vhost-user -f -s $HOME/passt.sock"
-		until [ -S home/passt.sock ]; do sleep 0.1; done
+		# It is bound a while before it listens (flag __SO_ACCEPTCON).
+		until grep -q "00010000 .*$HOME/passt.sock" /proc/net/unix; do sleep 0.1; done
 		set -- -n "vhost-user,socket=$HOME/passt.sock"
 	fi
 	shell 90 --name net -c 2 -m 320 -p "$QUIET lkvm.modules=virtio" \
