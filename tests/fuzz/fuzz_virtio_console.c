@@ -34,6 +34,7 @@ struct rig {
 	struct virtio_console *con;
 	struct host host[PORTS];
 	bool added[PORTS];
+	bool cut; /* a message did not fit its buffer */
 	unsigned int nr;
 };
 
@@ -143,8 +144,11 @@ static void look(struct rig *rig)
 			if (q & 1) {
 				need(!len);
 			} else if (q == 2) {
-				if (len < 8)
+				/* A buffer too short for a message: which it was is not known. */
+				if (len < 8) {
+					rig->cut = true;
 					continue;
+				}
 				memcpy(&message, at, 8);
 				port = (uint32_t)message;
 				need(port < rig->nr && rig->host[port].there);
@@ -152,7 +156,7 @@ static void look(struct rig *rig)
 					need(!rig->added[port]);
 					rig->added[port] = true;
 				} else {
-					need(rig->added[port]);
+					need(rig->added[port] || rig->cut);
 				}
 			} else {
 				port = q ? q / 2 - 1 : 0;
@@ -194,6 +198,7 @@ static void go(struct rig *rig, uint64_t features)
 		forget_input(rig);
 	guest_go(&rig->g, features);
 	memset(rig->added, 0, sizeof(rig->added));
+	rig->cut = false;
 }
 
 static void step(struct rig *rig, struct input *in)
