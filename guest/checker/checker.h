@@ -54,14 +54,18 @@ struct hart {
 	struct state in, out;
 };
 
-/* What all harts share. */
+/**
+ * struct checker - what all harts share
+ * @line: numbered lines that were said
+ * @idle_until: no timer is set to an earlier time
+ */
 struct checker {
 	const struct guest *guest;
 	struct hart hart[MAX_HARTS];
 	unsigned int nr;
-	uint64_t vlenb, spin;
+	uint64_t vlenb, spin, line;
 	volatile uint32_t failed, stop, lock;
-	volatile uint64_t last_time;
+	volatile uint64_t last_time, idle_until;
 };
 
 #endif /* LKVM_GUEST_CHECKER_H */

@@ -14,7 +14,12 @@
  *   STA         steal time grows, where it is told
  *
  * What is wrong is said and ends the VM as a failure. The boot hart says where it is about
- * twice a second, and ends well when it reads a "q".
+ * twice a second. It obeys letters on the console:
+ *
+ *   f  many numbered lines: none may be lost or come twice
+ *   i  all harts sleep for a third of a second
+ *   r  a reboot: what is in memory is gone, all harts come up anew
+ *   q  a good end
  *
  * The command line may say check.spin=MS: how long registers wait (20).
  *
@@ -34,6 +39,8 @@
 
 #define SBI_DBCN 0x4442434e
 #define DBCN_READ 1
+#define SBI_SRST 0x53525354
+#define SRST_COLD_REBOOT 1
 #define SBI_STA 0x535441
 #define SBI_FWFT 0x46574654
 #define FWFT_SET 0
@@ -42,6 +49,8 @@
 
 /* How long something is waited for that must happen, in the guest's seconds. */
 #define PATIENCE_S 10
+
+#define FLOOD_LINES 3000
 
 #define MSI_ID 7
 
@@ -230,6 +239,8 @@ static void check_timer(struct hart *h)
 	uint32_t before = h->timers;
 	uint64_t at = read_time() + c.guest->timebase / 500;
 
+	if (c.idle_until > at)
+		at = c.idle_until;
 	irq_off();
 	set_timer(c.guest, at);
 	while (h->timers == before) {
@@ -365,12 +376,41 @@ static bool start_all(void)
 	return true;
 }
 
-static bool asked_to_end(void)
+/* A letter that was typed, or 0. */
+static char typed(void)
 {
 	static char key;
 	uint64_t n = 0;
 
-	return !sbi(SBI_DBCN, DBCN_READ, 1, (uintptr_t)&key, 0, &n) && n == 1 && key == 'q';
+	return !sbi(SBI_DBCN, DBCN_READ, 1, (uintptr_t)&key, 0, &n) && n == 1 ? key : 0;
+}
+
+static void flood(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < FLOOD_LINES && !c.failed; i++)
+		print("checker: line %u\n", c.line++);
+}
+
+/* Does as it is told; false: the end is wanted. */
+static bool obey(const struct hart *h, char key)
+{
+	switch (key) {
+	case 'f':
+		flood();
+		break;
+	case 'i':
+		c.idle_until = read_time() + c.guest->timebase / 3;
+		break;
+	case 'r':
+		wrong(h, "reboot", SRST_COLD_REBOOT,
+		      (uint64_t)sbi(SBI_SRST, 0, SRST_COLD_REBOOT, 0, 0, NULL), 0);
+		break;
+	default:
+		break;
+	}
+	return key != 'q';
 }
 
 /* The boot hart's own epochs, and where it is. */
@@ -378,7 +418,7 @@ static void lead(struct hart *h)
 {
 	uint64_t said = read_time();
 
-	while (!c.failed && !asked_to_end()) {
+	while (!c.failed && obey(h, typed())) {
 		epoch(h);
 		if (read_time() - said < c.guest->timebase / 2)
 			continue;

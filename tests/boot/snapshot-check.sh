@@ -8,7 +8,8 @@
 #
 # A guest that checks itself (guest/checker: registers, memory, time, timers, IPIs, messages, what SBI
 # keeps) is saved, ended and brought back, again and again, at moments that nobody chose, the first of
-# them while it starts: it must not notice. Each round trip goes by another of the ways there are
+# them while it starts: it must not notice. Some come just after the guest was told to flood the
+# console (of whose numbered lines none is lost or comes twice), to reboot, or to sleep. Each round trip goes by another of the ways there are
 # (compressed or not, checked before or meanwhile, paused in between and saved once more).
 
 # shellcheck source=tests/boot/lib.sh
@@ -33,6 +34,24 @@ ready() {
 	done
 }
 
+# moment N: save now? Two of five cycles come in the middle of something.
+moment() {
+	case $(($1 % 10)) in
+	1 | 6) say f && asleep "$(any 150)" ;;
+	3) say r && asleep "$(any 100)" ;;
+	8) say i && asleep "$(any 300)" ;;
+	*) asleep "$(any "$SPREAD")" ;;
+	esac
+}
+
+# whole FILE: numbered lines come one after the other, from 0 after each start of the guest.
+whole() {
+	tr -d '\r' <"$1" | awk '/^checker: [0-9]+ harts/ { next_line = 0 }
+		/^checker: line / { if ($3 != next_line) { print "line " $3 ", not " next_line; exit 1 }
+			next_line++; lines++ }
+		END { print "# numbered lines: " lines + 0 }' || fail "the console lost or repeated something"
+}
+
 # cycle N
 cycle() {
 	case $(($1 % 3)) in
@@ -44,15 +63,16 @@ cycle() {
 	1) verify=before ;;
 	*) verify=meanwhile ;;
 	esac
-	asleep "$(any "$SPREAD")"
+	moment "$1"
 	! heard | grep -aq FAILED || fail "the guest noticed: $(heard | grep -a FAILED)"
 	# shellcheck disable=SC2086	# two words
 	"$LKVM" snapshot --kill $how checker file || fail "cycle $1: it can't be saved"
 	finish 20
 	status_is 0
+	cat out >>all
 	VERB=restore
 	if [ $(($1 % 5)) = 4 ]; then
-		start --paused --verify $verify file
+		start -k "$FILES/checker" --paused --verify $verify file
 		ready
 		# shellcheck disable=SC2086	# two words
 		"$LKVM" snapshot $how checker again || fail "cycle $1: the loaded VM can't be saved"
@@ -62,7 +82,7 @@ cycle() {
 		}
 		"$LKVM" resume checker
 	else
-		start --verify $verify file
+		start -k "$FILES/checker" --verify $verify file
 		ready
 	fi
 }
@@ -73,6 +93,7 @@ play() {
 	shift 2
 	note "$harts harts, $cycles cycles $*"
 	unset VERB
+	: >all
 	start -k "$FILES/checker" -c "$harts" -m 32 --name checker --console hv -p check.spin=10 "$@"
 	ready
 	i=0
@@ -89,6 +110,8 @@ play() {
 	said '^checker: all good after [0-9]+ epochs'
 	silent
 	note "$(grep -a 'all good' out)"
+	cat out >>all
+	whole all
 }
 
 # have OPTIONS...: this host can give them.
@@ -99,18 +122,24 @@ have() {
 SPREAD=600
 CYCLES=5
 COUNTS=2
+VECTORS=on
 CHIPS='plic'
 ! have --irqchip aia || CHIPS='plic aia:emul'
 if long; then
-	CYCLES=40
+	CYCLES=28
 	COUNTS='1 2 4'
+	VECTORS='on off'
 	! have --irqchip aia --aia hwaccel || CHIPS="$CHIPS aia:hwaccel"
 fi
 for chip in $CHIPS; do
 	for harts in $COUNTS; do
-		case $chip in
-		plic) play "$harts" "$CYCLES" --irqchip plic ;;
-		*) play "$harts" "$CYCLES" --irqchip aia --aia "${chip#*:}" ;;
-		esac
+		for vectors in $VECTORS; do
+			set --
+			[ "$vectors" = on ] || set -- --disable-v
+			case $chip in
+			plic) play "$harts" "$CYCLES" --irqchip plic "$@" ;;
+			*) play "$harts" "$CYCLES" --irqchip aia --aia "${chip#*:}" "$@" ;;
+			esac
+		done
 	done
 done
