@@ -14,6 +14,7 @@
  * no VM is saved while a debugger is there.
  */
 #include "gdb_parts.h"
+#include "lkvm/unix_socket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -35,7 +35,7 @@
 /**
  * struct gdb - the stub
  * @listen: the socket, or -1; @again: looks at it again when there were no descriptors
- * @path: of a unix socket of ours, or ""; @inode: which it was
+ * @socket: where it listens, if that is a unix socket
  * @fd: the connection, or -1
  * @stop_due: the VM stopped: the answer to what let it go
  * @closing: hang up when all is sent
@@ -47,8 +47,7 @@ struct gdb {
 	struct debug *debug;
 	int listen;
 	struct loop_timer again;
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	ino_t inode;
+	struct unix_socket socket;
 
 	int fd;
 	struct gdb_session session;
@@ -293,7 +292,7 @@ static bool peer_allowed(const struct gdb *g, int fd)
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	if (!g->path[0])
+	if (g->socket.addr.sun_family != AF_UNIX)
 		return true;
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
 	       (cred.uid == geteuid() || !cred.uid);
@@ -327,52 +326,34 @@ static void new_peer(void *opaque, uint32_t events)
 		close(fd);
 }
 
-/* A socket that nobody listens at is what a dead VM left behind. */
-static void remove_stale(const struct sockaddr *address, socklen_t len, const char *path)
+static int listen_tcp(const struct gdb_address *a, struct error *err)
 {
-	struct stat st;
-	int fd;
-
-	if (lstat(path, &st) || !S_ISSOCK(st.st_mode))
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, address, len) && errno == ECONNREFUSED)
-		unlink(path);
-	close(fd);
-}
-
-static int bind_socket(struct gdb *g, const struct gdb_address *a)
-{
-	const struct sockaddr *address = (const struct sockaddr *)&a->address;
-	const struct sockaddr_un *un = (const struct sockaddr_un *)&a->address;
-	struct stat st;
+	int fd = socket(a->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1;
 
-	if (address->sa_family != AF_UNIX) {
-		setsockopt(g->listen, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		return bind(g->listen, address, a->len);
-	}
-	remove_stale(address, a->len, un->sun_path);
-	/* Before bind: the inode is born with this mode. */
-	fchmod(g->listen, 0600);
-	if (bind(g->listen, address, a->len))
-		return -1;
-	memcpy(g->path, un->sun_path, sizeof(g->path));
-	g->inode = lstat(g->path, &st) ? 0 : st.st_ino;
-	return 0;
+	if (fd < 0)
+		return fail_errno(err, errno, "cannot make a socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (!bind(fd, (const struct sockaddr *)&a->address, a->len) && !listen(fd, 1))
+		return fd;
+	fail_errno(err, errno, "cannot listen there");
+	close(fd);
+	return -1;
 }
 
 static int listen_at(struct gdb *g, const struct gdb_address *a, struct error *err)
 {
+	struct error why;
 	int ret;
 
-	g->listen = socket(a->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (a->address.ss_family == AF_UNIX) {
+		memcpy(&g->socket.addr, &a->address, sizeof(g->socket.addr));
+		g->listen = unix_socket_listen(&g->socket, 1, &why);
+	} else {
+		g->listen = listen_tcp(a, &why);
+	}
 	if (g->listen < 0)
-		return fail_errno(err, errno, "--gdb: cannot make a socket");
-	if (bind_socket(g, a) || listen(g->listen, 1))
-		return fail_errno(err, errno, "--gdb: cannot listen there");
+		return fail(err, "--gdb: %s", why.msg);
 	ret = loop_add_fd(g->vm->loop, g->listen, EPOLLIN, new_peer, g);
 	return ret ? fail_errno(err, -ret, "--gdb: cannot watch the socket") : 0;
 }
@@ -443,8 +424,6 @@ void gdb_ended(struct gdb *g, int status)
 
 void gdb_destroy(struct gdb *g)
 {
-	struct stat st;
-
 	if (!g)
 		return;
 	loop_timer_cancel(&g->again);
@@ -457,8 +436,7 @@ void gdb_destroy(struct gdb *g)
 		loop_remove_fd(g->vm->loop, g->listen);
 		close(g->listen);
 	}
-	if (g->path[0] && !lstat(g->path, &st) && S_ISSOCK(st.st_mode) && st.st_ino == g->inode)
-		unlink(g->path);
+	unix_socket_remove(&g->socket);
 	debug_destroy(g->debug);
 	free(g);
 }
