@@ -47,9 +47,23 @@ show() { # show FILE LINES: its end, made printable
 	tr -d '\r' <"$1" | tail -n "$2" | cat -v
 }
 
+# Where the VMs are that still run: twice, to tell who is stuck.
+tell_state() {
+	for again in 1 2; do
+		for what in debug stat; do
+			echo "--- lkvm $what ($again):"
+			timeout 10 "$LKVM" "$what" -a 2>&1 || :
+		done
+		sleep 1
+	done
+}
+
 at_end() {
 	status=$?
 	trap - EXIT
+	if [ $status -ne 0 ] && [ $status -ne 77 ] && [ -n "$PID" ] && [ ! -e status ]; then
+		tell_state
+	fi
 	[ -z "$PID" ] || [ -e status ] || kill -KILL "$PID" 2>/dev/null
 	if [ $status -ne 0 ] && [ $status -ne 77 ]; then
 		show out 40
