@@ -25,6 +25,7 @@
  */
 #include "lkvm/riscv/aia_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,4 +226,31 @@ void aia_state_transfer(const struct aia *aia, unsigned int harts, uint64_t leve
 	}
 	free(files);
 	free(a);
+}
+
+int aia_file_each(const struct aia *aia, unsigned int hart, aia_word_fn each, void *opaque)
+{
+	static const struct {
+		const char *name;
+		unsigned int at;
+	} arrays[] = {{"eie", ISEL_EIE(0)}, {"eip", ISEL_EIP(0)}};
+	uint64_t base = (uint64_t)hart << 12, value = 0;
+	unsigned int i, k;
+	char name[16];
+	int ret;
+
+	ret = aia_get(aia, AIA_GROUP_IMSIC, base | ISEL_EIDELIVERY, &value);
+	if (ret < 0)
+		return ret;
+	each(opaque, "eidelivery", value);
+	for (k = 0; k < ARRAY_SIZE(arrays); k++) {
+		for (i = 0; i < (aia->ids + 1) / 64; i++) {
+			ret = aia_get(aia, AIA_GROUP_IMSIC, base | (arrays[k].at + 2 * i), &value);
+			if (ret < 0)
+				return ret;
+			snprintf(name, sizeof(name), "%s%u", arrays[k].name, 2 * i);
+			each(opaque, name, without_sign(aia, value));
+		}
+	}
+	return 0;
 }

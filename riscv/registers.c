@@ -2,12 +2,13 @@
 /*
  * A hart's registers by name, for people (include/lkvm/arch.h, arch_registers()): all that
  * KVM lists and that programs and kernels see, as the catalogue names them. What says
- * which extensions there are is left out.
+ * which extensions there are is left out. Under the AIA the hart's interrupt file follows.
  *
  * Thread and lock: the caller's, who has the vCPU parked. Nothing is saved.
  */
 #include "lkvm/arch.h"
 #include "lkvm/riscv/reg_catalogue.h"
+#include "machine.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,8 +41,21 @@ static bool wanted(uint64_t id, bool with_double)
 	}
 }
 
+struct each_word {
+	arch_register_fn fn;
+	void *opaque;
+};
+
+static void each_word(void *opaque, const char *name, uint64_t value)
+{
+	const struct each_word *e = opaque;
+
+	e->fn(e->opaque, name, &value, sizeof(value));
+}
+
 int arch_registers(struct vcpu *vcpu, arch_register_fn each, void *opaque, struct error *err)
 {
+	const struct aia *aia = &vcpu->vm->arch->irq.aia;
 	uint8_t value[REG_SIZE_MAX];
 	char name[REG_NAME_MAX];
 	uint64_t *ids;
@@ -60,6 +74,8 @@ int arch_registers(struct vcpu *vcpu, arch_register_fn each, void *opaque, struc
 			each(opaque, reg_name(ids[i], name), value, reg_size(ids[i]));
 	}
 	free(ids);
+	if (aia->fd >= 0)
+		aia_file_each(aia, vcpu->id, each_word, &(struct each_word){each, opaque});
 	return 0;
 }
 

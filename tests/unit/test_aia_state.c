@@ -8,6 +8,7 @@
 #include "lkvm/riscv/aia_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define AIA_FD 7
@@ -249,6 +250,28 @@ START_TEST(faults)
 }
 END_TEST
 
+/* --- for people ------------------------------------------------------------------------------ */
+
+static void note_word(void *opaque, const char *name, uint64_t value)
+{
+	char *text = opaque;
+
+	sprintf(text + strlen(text), "%s=%llx ", name, (unsigned long long)value);
+}
+
+START_TEST(file_each)
+{
+	struct kvm kvm = kvm_of(&from);
+	struct aia aia = {.kvm = &kvm, .fd = AIA_FD, .ids = IDS, .sources = SOURCES};
+	char text[256] = "";
+
+	ck_assert_int_eq(aia_file_each(&aia, 2, note_word, text), 0);
+	ck_assert_str_eq(text, "eidelivery=1 eie0=ff00ff00ff00 eie2=ff00ff00ff01 "
+			       "eip0=123400000002 eip2=246800000002 ");
+	ck_assert_int_lt(aia_file_each(&aia, HARTS, note_word, text), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("aia_state");
@@ -258,6 +281,7 @@ int main(void)
 	tcase_add_test(tc, round_trip);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, faults);
+	tcase_add_test(tc, file_each);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
