@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,6 +111,9 @@ static int connect_to(const char *address)
 			ret = read_ok(fd);
 	} else if (sscanf(address, "vsock:%u:%u", &v.svm_cid, &v.svm_port) == 2) {
 		fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+		/* Linux' own two seconds are little on an emulated machine. */
+		setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &(struct timeval){60, 0},
+			   sizeof(struct timeval));
 		ret = connect(fd, (struct sockaddr *)&v, sizeof(v));
 	} else {
 		errno = EINVAL;
