@@ -11,7 +11,11 @@
  *
  * A sink may refuse a message (no routes left, an address where nothing takes
  * messages): that is logged, the vector stays pending, and the next event or change
- * tries again. Without a sink a message that could be sent is gone.
+ * tries again. A message that it took a route for and then can't send is gone, as a store
+ * of a number that no interrupt has is.
+ *
+ * Where there is no sink there is no capability, and no vector: a driver that enabled it
+ * would wait for ever.
  *
  * An eventfd of somebody else's (vhost, a vhost-user back end) can stand for a vector's
  * events. It is attached to the vector's route as long as there is one, so the sink may
@@ -62,44 +66,57 @@ static void free_arrays(struct pci_msix *msix)
 	msix->counts = NULL;
 }
 
-int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
-		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log)
+static int make_arrays(struct pci_msix *msix, unsigned int nr)
 {
 	unsigned int i;
 
-	memset(msix, 0, sizeof(*msix));
-	if (!nr || nr > PCI_MSIX_MAX_VECTORS || bar >= PCI_BARS || table % 8 || pba % 8)
-		return -EINVAL;
 	msix->entries = calloc(nr, sizeof(*msix->entries));
 	msix->handles = calloc(nr, sizeof(*msix->handles));
 	msix->sources = calloc(nr, sizeof(*msix->sources));
 	msix->counts = calloc(nr, sizeof(*msix->counts));
-	if (!msix->entries || !msix->handles || !msix->sources || !msix->counts ||
-	    pthread_mutex_init(&msix->lock, NULL)) {
-		free_arrays(msix);
+	if (!msix->entries || !msix->handles || !msix->sources || !msix->counts)
 		return -ENOMEM;
-	}
-	msix->cap = pci_add_capability(fn, PCI_CAP_ID_MSIX, CAP_SIZE);
-	if (!msix->cap) {
-		pthread_mutex_destroy(&msix->lock);
-		free_arrays(msix);
-		return -ENOSPC;
-	}
-	pci_put(fn, msix->cap + CAP_CONTROL, nr - 1, 2);
-	fn->writable[msix->cap + CAP_CONTROL + 1] = CONTROL_ENABLE | CONTROL_MASK;
-	pci_put(fn, msix->cap + CAP_TABLE, table | bar, 4);
-	pci_put(fn, msix->cap + CAP_PBA, pba | bar, 4);
-	msix->fn = fn;
 	msix->nr = nr;
 	msix->nr_sources = nr;
-	msix->sink = sink;
-	msix->log = log;
 	power_on(msix->entries, nr);
 	for (i = 0; i < nr; i++) {
 		msix->handles[i] = MSI_NONE;
 		msix->sources[i].fd = -1;
 	}
 	return 0;
+}
+
+static int add_capability(struct pci_msix *msix, uint32_t table, uint32_t pba)
+{
+	struct pci_function *fn = msix->fn;
+
+	msix->cap = pci_add_capability(fn, PCI_CAP_ID_MSIX, CAP_SIZE);
+	if (!msix->cap)
+		return -ENOSPC;
+	pci_put(fn, msix->cap + CAP_CONTROL, msix->nr - 1, 2);
+	fn->writable[msix->cap + CAP_CONTROL + 1] = CONTROL_ENABLE | CONTROL_MASK;
+	pci_put(fn, msix->cap + CAP_TABLE, table, 4);
+	pci_put(fn, msix->cap + CAP_PBA, pba, 4);
+	return 0;
+}
+
+int pci_msix_init(struct pci_msix *msix, struct pci_function *fn, unsigned int nr, unsigned int bar,
+		  uint32_t table, uint32_t pba, struct msi_sink *sink, struct log *log)
+{
+	int ret = 0;
+
+	*msix = (struct pci_msix){.fn = fn, .sink = sink, .log = log};
+	if (!nr || nr > PCI_MSIX_MAX_VECTORS || bar >= PCI_BARS || table % 8 || pba % 8)
+		return -EINVAL;
+	if (sink)
+		ret = make_arrays(msix, nr);
+	if (sink && !ret)
+		ret = add_capability(msix, table | bar, pba | bar);
+	if (!ret && pthread_mutex_init(&msix->lock, NULL))
+		ret = -ENOMEM;
+	if (ret)
+		free_arrays(msix);
+	return ret;
 }
 
 void pci_msix_limit(struct pci_msix *msix, unsigned int nr)
@@ -146,7 +163,7 @@ static void release(struct pci_msix *msix, unsigned int vector)
 /* All changes by one call, and unlock. */
 static void leave(struct pci_msix *msix)
 {
-	if (msix->changed && msix->sink && msix->sink->ops->commit)
+	if (msix->changed && msix->sink->ops->commit)
 		msix->sink->ops->commit(msix->sink);
 	msix->changed = false;
 	pthread_mutex_unlock(&msix->lock);
@@ -192,14 +209,10 @@ static void settle(struct pci_msix *msix, unsigned int vector, bool fresh)
 		release(msix, vector);
 		return;
 	}
-	if (msix->sink) {
-		if ((fresh || msix->handles[vector] == MSI_NONE) && !route(msix, vector))
-			return;
-		if (e->pending) {
-			msix->sink->ops->trigger(msix->sink, msix->handles[vector]);
-			msix->counts[vector].sent++;
-		}
-	}
+	if ((fresh || msix->handles[vector] == MSI_NONE) && !route(msix, vector))
+		return;
+	if (e->pending && !msix->sink->ops->send(msix->sink, e->address, e->data))
+		msix->counts[vector].sent++;
 	e->pending = false;
 }
 
@@ -228,9 +241,12 @@ void pci_msix_fire(struct pci_msix *msix, unsigned int vector)
 
 void pci_msix_bind(struct pci_msix *msix, unsigned int source, unsigned int vector, int fd)
 {
-	struct msix_source *s = &msix->sources[source];
+	struct msix_source *s;
 
+	if (source >= msix->nr_sources)
+		return;
 	pthread_mutex_lock(&msix->lock);
+	s = &msix->sources[source];
 	if (s->fd != fd || s->vector != vector) {
 		connect_fd(msix, s->vector, s->fd, false);
 		*s = (struct msix_source){fd, vector};
@@ -268,15 +284,32 @@ void pci_msix_stat(struct pci_msix *msix, const char *owner, const struct stat_s
 	}
 }
 
+static uint8_t control(const struct pci_msix *msix, const uint8_t *config)
+{
+	return msix->cap ? config[msix->cap + CAP_CONTROL + 1] : 0;
+}
+
 bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config)
 {
-	return config[msix->cap + CAP_CONTROL + 1] & CONTROL_ENABLE;
+	return control(msix, config) & CONTROL_ENABLE;
+}
+
+bool pci_msix_pending(struct pci_msix *msix)
+{
+	bool pending = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&msix->lock);
+	for (i = 0; i < msix->nr && !pending; i++)
+		pending = msix->entries[i].pending;
+	pthread_mutex_unlock(&msix->lock);
+	return pending;
 }
 
 bool pci_msix_config(struct pci_msix *msix)
 {
 	bool enabled = pci_msix_enabled(msix, msix->fn->config);
-	bool masked = msix->fn->config[msix->cap + CAP_CONTROL + 1] & CONTROL_MASK;
+	bool masked = control(msix, msix->fn->config) & CONTROL_MASK;
 	bool master = pci_command(msix->fn) & PCI_COMMAND_MASTER;
 
 	pthread_mutex_lock(&msix->lock);
@@ -405,7 +438,8 @@ void pci_msix_reset(struct pci_msix *msix)
 
 struct msix_entry *pci_msix_transfer(struct pci_msix *msix, struct xfer *x)
 {
-	struct msix_entry *entries = calloc(msix->nr, sizeof(*entries));
+	/* One more: there may be none. */
+	struct msix_entry *entries = calloc(msix->nr + 1, sizeof(*entries));
 	uint32_t nr = msix->nr;
 	unsigned int i;
 
@@ -415,7 +449,8 @@ struct msix_entry *pci_msix_transfer(struct pci_msix *msix, struct xfer *x)
 		return NULL;
 	}
 	pthread_mutex_lock(&msix->lock);
-	memcpy(entries, msix->entries, msix->nr * sizeof(*entries));
+	for (i = 0; i < msix->nr; i++)
+		entries[i] = msix->entries[i];
 	pthread_mutex_unlock(&msix->lock);
 	xfer_u32(x, &nr);
 	xfer_check(x, nr == msix->nr, "MSI-X: another number of vectors");

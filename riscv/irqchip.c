@@ -45,11 +45,19 @@
 
 /* --- lines ---------------------------------------------------------------- */
 
+static void tell_level(struct machine_irqchip *c, uint32_t source, bool level)
+{
+	int ret = aia_set_line(&c->aia, source, level);
+
+	if (ret)
+		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_ERROR,
+				"KVM refused interrupt %u: %s", source, strerror(-ret));
+}
+
 static void set_level(struct irq_chip *chip, uint32_t source, bool level)
 {
 	struct machine_irqchip *c = container_of(chip, struct machine_irqchip, chip);
 	uint64_t bit = UINT64_C(1) << (source % 64), before;
-	int ret;
 
 	if (c->plic) {
 		struct irq_line wire = {plic_chip(c->plic), source};
@@ -65,12 +73,9 @@ static void set_level(struct irq_chip *chip, uint32_t source, bool level)
 		return;
 	if (level)
 		atomic_fetch_add_explicit(&c->raised[source], 1, memory_order_relaxed);
-	if (c->aia.fd < 0)
-		return;
-	ret = aia_set_line(&c->aia, source, level);
-	if (ret)
-		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_ERROR,
-				"KVM refused interrupt %u: %s", source, strerror(-ret));
+	/* Between two lives of the machine: the next one is told by arch_irqchip(). */
+	if (c->aia.fd >= 0)
+		tell_level(c, source, level);
 }
 
 static const struct irq_chip_ops chip_ops = {
@@ -118,21 +123,22 @@ static int update(struct msi_sink *sink, uint32_t *handle, uint64_t address, uin
 	return msi_table_update(&c->messages, handle, address, data);
 }
 
-static void trigger(struct msi_sink *sink, uint32_t handle)
+static int send_message(struct msi_sink *sink, uint64_t address, uint32_t data)
 {
 	struct machine_irqchip *c = container_of(sink, struct machine_irqchip, sink);
-	uint64_t address;
-	uint32_t data;
 	int ret;
 
-	if (!msi_table_get(&c->messages, handle, &address, &data) || c->aia.fd < 0)
-		return;
-	atomic_fetch_add_explicit(&c->sent, 1, memory_order_relaxed);
+	/* Between two lives of the machine. */
+	if (c->aia.fd < 0)
+		return -ENODEV;
 	ret = aia_send(&c->aia, address, data);
-	if (ret)
+	if (!ret)
+		atomic_fetch_add_explicit(&c->sent, 1, memory_order_relaxed);
+	else
 		log_ratelimited(c->a->vm->log, &c->complaints, LOG_LEVEL_WARNING,
 				"a message 0x%x to 0x%llx is none KVM takes: %s", data,
 				(unsigned long long)address, strerror(-ret));
+	return ret;
 }
 
 static void release(struct msi_sink *sink, uint32_t handle)
@@ -157,7 +163,7 @@ static void commit(struct msi_sink *sink)
 
 static const struct msi_sink_ops sink_ops = {
 	.update = update,
-	.trigger = trigger,
+	.send = send_message,
 	.release = release,
 	.attach = attach,
 	.detach = detach,
@@ -436,6 +442,16 @@ static enum aia_choice files(const struct vm *vm)
 	return a->cfg->aia == AIA_AUTO && !wakes_by_hardware_files(vm) ? AIA_EMUL : a->cfg->aia;
 }
 
+/* A new KVM VM has all wires down. */
+static void tell_levels(struct machine_irqchip *c)
+{
+	uint32_t i;
+
+	for (i = 1; i <= c->aia.sources; i++)
+		if (atomic_load(&c->levels[i / 64]) >> i % 64 & 1)
+			tell_level(c, i, true);
+}
+
 int arch_irqchip(struct vm *vm, struct error *err)
 {
 	struct arch_vm *a = vm->arch;
@@ -454,6 +470,7 @@ int arch_irqchip(struct vm *vm, struct error *err)
 		return machine_virtio_attach(a, err);
 	if (!aia_setup(&c->aia, &vm->kvm, &req, &why) && !enough_identities(a, &why)) {
 		msi_table_open(&c->messages, &vm->kvm);
+		tell_levels(c);
 		if (c->plic)
 			replace_plic(a);
 		return machine_virtio_attach(a, err);

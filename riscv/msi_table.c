@@ -16,7 +16,8 @@
  * gets slower interrupts, and nobody else notices. It is tried again when something
  * changes.
  *
- * Thread and lock: one mutex, held across the calls of KVM, which sleep. What is saved:
+ * Thread and lock: one mutex, held across the calls of KVM, which sleep; nobody who sends a
+ * message takes it. What is saved:
  * nothing; MSI-X tables are, and make all of this anew.
  */
 #include "lkvm/riscv/msi_table.h"
@@ -202,20 +203,6 @@ int msi_table_update(struct msi_table *t, uint32_t *handle, uint64_t address, ui
 	}
 	pthread_mutex_unlock(&t->lock);
 	return ret;
-}
-
-bool msi_table_get(struct msi_table *t, uint32_t handle, uint64_t *address, uint32_t *data)
-{
-	bool there;
-
-	pthread_mutex_lock(&t->lock);
-	there = handle < t->nr_routes && t->routes[handle].used;
-	if (there) {
-		*address = t->routes[handle].address;
-		*data = t->routes[handle].data;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return there;
 }
 
 static void give_back_gsi(struct msi_table *t, struct msi_route *r)

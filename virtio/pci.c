@@ -22,7 +22,7 @@
  * Interrupts. With MSI-X enabled each event goes to the vector the driver gave it.
  * Without, it goes to the ISR status, and the pin is asserted while that is not 0; the
  * driver's read clears it. The configuration bit of the ISR status is set in both
- * cases (4.1.4.5.1).
+ * cases (4.1.4.5.1). In a machine that takes no messages functions have no MSI-X.
  *
  * Bus master. A function that the command register forbids to access memory does not:
  * the virtio device stands still as it does in a pause, until it is allowed again, and
@@ -310,13 +310,33 @@ static void set_master(struct virtio_pci *pci)
 		virtio_device_quiesce(pci->vdev);
 }
 
+/*
+ * Obey MSI-X's control. A driver that switches while the device works loses no event: what
+ * the pin has told and nobody has read is told by messages, of all queues, for the ISR
+ * status does not say which; and what waits in a masked vector is told by the pin.
+ */
+static void switch_msix(struct virtio_pci *pci)
+{
+	bool was_on = pci->msix_on, waits = was_on && pci_msix_pending(&pci->msix);
+	unsigned int i;
+
+	pci->msix_on = pci_msix_config(&pci->msix);
+	if (was_on && !pci->msix_on && waits)
+		pci->r.isr |= ISR_QUEUE;
+	if (was_on || !pci->msix_on)
+		return;
+	for (i = 0; pci->r.isr & ISR_QUEUE && i < pci->vdev->nr_queues; i++)
+		fire(pci, pci->r.queue_vector[i]);
+	if (pci->r.isr & ISR_CONFIG)
+		fire(pci, pci->r.config_vector);
+}
+
 /* The command register, or MSI-X's control, may have changed. */
 static void apply(struct virtio_pci *pci)
 {
-	bool msix_on = pci_msix_config(&pci->msix);
-
+	/* One step for the device, whose events come from any thread. */
 	virtio_enter_device(pci->vdev);
-	pci->msix_on = msix_on;
+	switch_msix(pci);
 	update_pin(pci);
 	virtio_leave(pci->vdev);
 	set_master(pci);
@@ -327,7 +347,8 @@ static void on_config_written(struct pci_function *fn, unsigned int reg, unsigne
 	struct virtio_pci *pci = container_of(fn, struct virtio_pci, fn);
 	uint32_t offset, length;
 
-	if (pci_touches(reg, size, PCI_COMMAND, 2) || pci_touches(reg, size, pci->msix.cap, 4))
+	if (pci_touches(reg, size, PCI_COMMAND, 2) ||
+	    (pci->msix.cap && pci_touches(reg, size, pci->msix.cap, 4)))
 		apply(pci);
 	if (pci_touches(reg, size, pci->access + CAP_EXTRA, 4) && window(pci, &offset, &length)) {
 		uint64_t mask = length == 4 ? UINT32_MAX : (1U << 8 * length) - 1;

@@ -187,7 +187,8 @@ static bool ecam(struct stage *s)
 	/* The host bridge has nothing to write either. */
 	for (i = 0; i < 256; i += 4)
 		wr32(base + i, 0xffffffff);
-	wr16(at + s->v->msix_cap + 2, 0);
+	if (s->v->msix_cap)
+		wr16(at + s->v->msix_cap + 2, 0);
 	return v_reset(s->v) || wrong("status", v_status(s->v));
 }
 

@@ -7,9 +7,11 @@
  * route for each message that may be sent at present, and gives it a handle. A device
  * holds a handle while its vector is enabled and not masked, tells of every change,
  * and gives it back when the vector is masked, disabled or reset. So a sink's table of
- * routes never holds more than what can fire.
+ * routes never holds more than what can fire. To send a message needs no route's handle
+ * and none of the sink's locks: whoever changes routes, which may take long, delays nobody
+ * who sends.
  *
- * A machine without a sink has none: messages go nowhere.
+ * A machine that takes no messages has no sink, and its devices no MSI-X.
  *
  * Any thread, with the device's locks held. Lock order: device -> sink.
  */
@@ -29,7 +31,8 @@ struct msi_sink;
  *          where *@handle is MSI_NONE a route is made and its handle put there.
  *          Returns 0, or a negative errno (no route left, an address that no
  *          interrupt file has); then *@handle is as before, and so is its route.
- * @trigger: send the message of a route
+ * @send: @data to @address, for which the caller has a route. Returns 0, or a negative
+ *        errno: it has not been taken, and the sink has said so.
  * @release: give a route back; it is not used any more, and no eventfd is attached to it
  * @attach: what is written to eventfd @fd shall send the route's message, without a thread
  *          of this process where the sink can do that; counts from @commit on. Where the
@@ -41,7 +44,7 @@ struct msi_sink;
  */
 struct msi_sink_ops {
 	int (*update)(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data);
-	void (*trigger)(struct msi_sink *sink, uint32_t handle);
+	int (*send)(struct msi_sink *sink, uint64_t address, uint32_t data);
 	void (*release)(struct msi_sink *sink, uint32_t handle);
 	void (*attach)(struct msi_sink *sink, uint32_t handle, int fd);
 	void (*detach)(struct msi_sink *sink, uint32_t handle, int fd);

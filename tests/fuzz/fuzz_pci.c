@@ -43,6 +43,10 @@ struct world {
 	bool level[PCI_PINS], resuming;
 	struct msi_sink sink;
 	bool used[ROUTES];
+	struct {
+		uint64_t address;
+		uint32_t data;
+	} routes[ROUTES];
 	unsigned int room;
 	struct toy toys[FUNCTIONS];
 };
@@ -77,29 +81,35 @@ static const struct irq_chip_ops chip_ops = {.set_level = on_line};
 static int on_update(struct msi_sink *sink, uint32_t *handle, uint64_t address, uint32_t data)
 {
 	struct world *w = container_of(sink, struct world, sink);
-	uint32_t h;
+	uint32_t h = *handle;
 
-	(void)data;
 	/* Some addresses nobody takes. */
 	if (address >> 60 == 15)
 		return -EINVAL;
-	if (*handle != MSI_NONE) {
-		need(w->used[*handle]);
-		return 0;
-	}
-	for (h = 0; h < w->room; h++) {
-		if (!w->used[h]) {
-			w->used[h] = true;
-			*handle = h;
-			return 0;
-		}
-	}
-	return -ENOSPC;
+	need(h == MSI_NONE || w->used[h]);
+	if (h == MSI_NONE)
+		for (h = 0; h < w->room && w->used[h]; h++)
+			;
+	if (h >= ROUTES || (*handle == MSI_NONE && h >= w->room))
+		return -ENOSPC;
+	w->used[h] = true;
+	w->routes[h].address = address;
+	w->routes[h].data = data;
+	*handle = h;
+	return 0;
 }
 
-static void on_trigger(struct msi_sink *sink, uint32_t handle)
+/* Only what has a route; and some numbers are nobody's. */
+static int on_send(struct msi_sink *sink, uint64_t address, uint32_t data)
 {
-	need(container_of(sink, struct world, sink)->used[handle]);
+	struct world *w = container_of(sink, struct world, sink);
+	uint32_t h;
+
+	for (h = 0; h < ROUTES; h++)
+		if (w->used[h] && w->routes[h].address == address && w->routes[h].data == data)
+			return data >> 30 == 3 ? -EINVAL : 0;
+	need(false);
+	return 0;
 }
 
 static void on_release(struct msi_sink *sink, uint32_t handle)
@@ -112,7 +122,7 @@ static void on_release(struct msi_sink *sink, uint32_t handle)
 
 static const struct msi_sink_ops sink_ops = {
 	.update = on_update,
-	.trigger = on_trigger,
+	.send = on_send,
 	.release = on_release,
 };
 
@@ -304,7 +314,7 @@ static void check_world(struct world *w)
 
 		if (toy->intx && !(command & PCI_COMMAND_INTX_DISABLE))
 			lines[(i + 1) % PCI_PINS] = true;
-		for (v = 0; v < VECTORS; v++) {
+		for (v = 0; v < toy->msix.nr; v++) {
 			bool can = control >> 14 == 2 && command & PCI_COMMAND_MASTER &&
 				   !toy->msix.entries[v].masked;
 
@@ -404,7 +414,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 11:
 		case 12:
-			pci_msix_fire(&toy->msix, (unsigned int)take(&in, 1) % VECTORS);
+			at = take(&in, 1) % VECTORS;
+			if (at < toy->msix.nr)
+				pci_msix_fire(&toy->msix, (unsigned int)at);
 			break;
 		case 13:
 			bar_read(&toy->fn, 0, take(&in, 2) % (NARROW_SIZE - 7), width);

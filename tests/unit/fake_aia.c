@@ -187,6 +187,10 @@ int fake_aia_msi(struct fake_aia *aia, const struct kvm_msi *msi)
 		return -EINVAL;
 	if (!aia->started)
 		return -EBUSY;
+	if (!msi->data)
+		return -ENODEV;
+	if (msi->data > aia->config[IDS])
+		return -EINVAL;
 	if (aia->nr_msis < FAKE_AIA_MAX_MSIS) {
 		aia->msis[aia->nr_msis].address = msi->address_lo | (uint64_t)msi->address_hi << 32;
 		aia->msis[aia->nr_msis].data = msi->data;

@@ -43,13 +43,21 @@ static int on_update(struct msi_sink *sink, uint32_t *handle, uint64_t address, 
 	return 0;
 }
 
-static void on_trigger(struct msi_sink *sink, uint32_t handle)
+static int on_send(struct msi_sink *sink, uint64_t address, uint32_t data)
 {
 	struct pci_rig *rig = container_of(sink, struct pci_rig, sink);
+	unsigned int h;
 
-	ck_assert(handle < RIG_ROUTES && rig->routes[handle].used);
+	for (h = 0; h < RIG_ROUTES; h++)
+		if (rig->routes[h].used && rig->routes[h].address == address &&
+		    rig->routes[h].data == data)
+			break;
+	ck_assert_uint_lt(h, RIG_ROUTES);
+	if (rig->deaf)
+		return -EINVAL;
 	rig->sent++;
-	rig->last = rig->routes[handle];
+	rig->last = rig->routes[h];
+	return 0;
 }
 
 static void on_release(struct msi_sink *sink, uint32_t handle)
@@ -58,6 +66,8 @@ static void on_release(struct msi_sink *sink, uint32_t handle)
 	unsigned int i;
 
 	ck_assert(handle < RIG_ROUTES && rig->routes[handle].used);
+	if (rig->on_release)
+		rig->on_release(rig);
 	rig->routes[handle].used = false;
 	rig->live--;
 	for (i = 0; i < RIG_FDS; i++)
@@ -103,7 +113,7 @@ static void on_commit(struct msi_sink *sink)
 
 static const struct msi_sink_ops sink_ops = {
 	.update = on_update,
-	.trigger = on_trigger,
+	.send = on_send,
 	.release = on_release,
 	.attach = on_attach,
 	.detach = on_detach,

@@ -31,7 +31,8 @@ struct rig_route {
  * struct pci_rig - the machine
  * @level, @edges, @repeats: of each of the four lines
  * @routes: those of the sink, of which @live are used; at most @room of them
- * @sent: messages so far; @last: the last one
+ * @sent: messages so far; @last: the last one; @deaf: no more of them are taken
+ * @on_release: is called when a route is given back
  * @fds: eventfds that are attached to routes, fd 0: a free place; @commits: so far
  */
 struct pci_rig {
@@ -44,7 +45,9 @@ struct pci_rig {
 	struct rig_route routes[RIG_ROUTES];
 	unsigned int live, room, updates;
 	unsigned int sent;
+	bool deaf;
 	struct rig_route last;
+	void (*on_release)(struct pci_rig *rig);
 	struct {
 		uint32_t handle;
 		int fd;

@@ -10,6 +10,7 @@
 
 #include "../../riscv/machine.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -143,8 +144,10 @@ START_TEST(with_the_aia)
 	well_ordered();
 	ck_assert_uint_eq(figure("msi", "", 0, "routes"), 0);
 	ck_assert_int_eq(sink->ops->update(sink, &handle, IMSIC, 5), 0);
-	sink->ops->trigger(sink, handle);
-	sink->ops->trigger(sink, handle);
+	ck_assert_int_eq(sink->ops->send(sink, IMSIC, 5), 0);
+	ck_assert_int_eq(sink->ops->send(sink, IMSIC, 5), 0);
+	/* Not taken: not sent. */
+	ck_assert_int_eq(sink->ops->send(sink, IMSIC, 4000), -EINVAL);
 	sink->ops->attach(sink, handle, fd);
 	sink->ops->commit(sink);
 	irq_line_set(&(struct irq_line){&rig.vm->arch->irq.chip, 10}, true);

@@ -14,6 +14,7 @@
 
 #include "lkvm/virtio/pci.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,7 +241,7 @@ static void find_parts(struct world *w)
 	w->pba = BAR_AT + rig_config_read(&w->rig, DEVFN, w->msix + 8, 4);
 }
 
-static void make_device(struct world *w)
+static void make_device(struct world *w, struct msi_sink *sink)
 {
 	unsigned int i;
 
@@ -250,7 +251,7 @@ static void make_device(struct world *w)
 			 0);
 	for (i = 0; i < CONFIG_SIZE; i++)
 		w->probe->s.config[i] = (uint8_t)(0x10 + i);
-	w->pci = virtio_pci_create(&w->probe->vdev, w->rig.host, &w->rig.sink, &env, w);
+	w->pci = virtio_pci_create(&w->probe->vdev, w->rig.host, sink, &env, w);
 	ck_assert_ptr_nonnull(w->pci);
 	ck_assert_ptr_eq(virtio_pci_vdev(w->pci), &w->probe->vdev);
 	ck_assert_uint_eq(virtio_pci_function(w->pci)->devfn, DEVFN);
@@ -272,7 +273,7 @@ static void start(struct world *w)
 	log_init(&w->log, w->log_fd, LOG_LEVEL_DEBUG);
 	pci_rig_start(&w->rig, &w->log);
 	drv_memory(&w->mem);
-	make_device(w);
+	make_device(w, &w->rig.sink);
 	find_parts(w);
 	map_bar(w);
 	for (i = 0; i < QUEUES; i++)
@@ -1026,6 +1027,125 @@ START_TEST(masked_vectors)
 }
 END_TEST
 
+/* --- MSI-X switched on and off while the device works ------------------------------------ */
+
+/* What the pin has told, and nobody has read, is told by messages. */
+START_TEST(switched_on_late)
+{
+	static struct world w;
+
+	start(&w);
+	unmask_vectors(&w);
+	bring_up(&w, 0, true);
+	set_msix(&w, 0);
+	ck_assert(!pin(&w));
+	offer(&w, 1);
+	kick(&w, 1);
+	ck_assert(pin(&w));
+	set_msix(&w, MSIX_ENABLE);
+	ck_assert(!pin(&w));
+	/* Which queue it was the ISR status does not say. */
+	ck_assert_uint_eq(w.rig.sent, QUEUES);
+	ck_assert_uint_eq(isr(&w), 1);
+	set_msix(&w, 0);
+	w.rig.sent = 0;
+	change_config(&w);
+	set_msix(&w, MSIX_ENABLE);
+	ck_assert_uint_eq(w.rig.sent, 1);
+	ck_assert_uint_eq(w.rig.last.data, 100);
+	/* What has been read is done with. */
+	ck_assert_uint_eq(isr(&w), 2);
+	set_msix(&w, 0);
+	set_msix(&w, MSIX_ENABLE);
+	ck_assert_uint_eq(w.rig.sent, 1);
+	stop(&w);
+}
+END_TEST
+
+/* What waits in a masked vector is told by the pin. */
+START_TEST(switched_off_while_masked)
+{
+	static struct world w;
+
+	start(&w);
+	unmask_vectors(&w);
+	bring_up(&w, 0, true);
+	set_msix(&w, MSIX_ENABLE | MSIX_FMASK);
+	set_msix(&w, 0);
+	ck_assert(!pin(&w));
+	set_msix(&w, MSIX_ENABLE | MSIX_FMASK);
+	offer(&w, 0);
+	kick(&w, 0);
+	ck_assert_uint_eq(w.rig.sent, 0);
+	set_msix(&w, 0);
+	ck_assert(pin(&w));
+	ck_assert_uint_eq(isr(&w), 1);
+	ck_assert(!pin(&w));
+	stop(&w);
+}
+END_TEST
+
+/* The vector's route goes, and the device does not know yet that the pin is the way now. */
+static void nobody_enters(struct pci_rig *rig)
+{
+	struct world *w = container_of(rig, struct world, rig);
+
+	ck_assert_int_eq(pthread_mutex_trylock(&w->probe->vdev.lock), EBUSY);
+}
+
+START_TEST(switching_is_one_step)
+{
+	static struct world w;
+
+	start(&w);
+	unmask_vectors(&w);
+	bring_up(&w, 0, true);
+	w.rig.on_release = nobody_enters;
+	set_msix(&w, 0);
+	ck_assert_uint_eq(w.rig.live, 0);
+	w.rig.on_release = NULL;
+	stop(&w);
+}
+END_TEST
+
+static void make_device_without_sink(struct world *w)
+{
+	struct device *dev = virtio_pci_device(w->pci);
+
+	dev->ops->destroy(dev);
+	pci_rig_stop(&w->rig);
+	pci_rig_start(&w->rig, &w->log);
+	make_device(w, NULL);
+}
+
+/* Nothing takes messages: the pin is all there is. */
+START_TEST(no_messages)
+{
+	static struct world w;
+
+	start(&w);
+	make_device_without_sink(&w);
+	ck_assert_uint_eq(rig_find_cap(&w.rig, DEVFN, PCI_CAP_ID_MSIX, 0), 0);
+	ck_assert_uint_eq(virtio_pci_vectors(w.pci), 0);
+	map_bar(&w);
+	ck_assert(negotiate(&w, 0));
+	wr(&w, C_SELECT, 1);
+	wr(&w, C_VECTOR, 0);
+	ck_assert_uint_eq(rd(&w, C_VECTOR), NO_VECTOR);
+	wr(&w, C_CONFIG_VECTOR, 0);
+	ck_assert_uint_eq(rd(&w, C_CONFIG_VECTOR), NO_VECTOR);
+	rig_write(&w.rig, w.table, UINT64_MAX, 8);
+	ck_assert_uint_eq(rig_read(&w.rig, w.table, 8), 0);
+	ck_assert_uint_eq(rig_read(&w.rig, w.pba, 8), 0);
+	w.msix = 0x40; /* a vendor's capability: nothing to write */
+	sane_request(&w, false);
+	change_config(&w);
+	ck_assert_uint_eq(isr(&w), 2);
+	ck_assert_uint_eq(w.rig.updates, 0);
+	stop(&w);
+}
+END_TEST
+
 /* --- configuration space of the device
  * ---------------------------------------------------------------- */
 
@@ -1694,6 +1814,10 @@ int main(void)
 	tcase_add_test(t, isr_status);
 	tcase_add_test(t, vectors);
 	tcase_add_test(t, masked_vectors);
+	tcase_add_test(t, switched_on_late);
+	tcase_add_test(t, switched_off_while_masked);
+	tcase_add_test(t, switching_is_one_step);
+	tcase_add_test(t, no_messages);
 	tcase_add_test(t, device_config);
 	tcase_add_test(t, access_capability);
 	tcase_add_test(t, access_nonsense);

@@ -41,7 +41,7 @@ struct msix_source {
 
 /**
  * struct msix_count - since power-on: events told by pci_msix_fire(), and messages that
- * were sent for them
+ * the sink has taken for them
  */
 struct msix_count {
 	uint64_t fired, sent;
@@ -73,7 +73,7 @@ struct pci_msix {
  * pci_msix_init() - add the capability to @fn, which is not attached yet
  * @nr: vectors, 1 to PCI_MSIX_MAX_VECTORS
  * @bar, @table, @pba: where table and pending bits will be; offsets are multiples of 8
- * @sink: NULL: messages go nowhere
+ * @sink: NULL: no capability is added, and there are no vectors
  *
  * Return: 0, -ENOMEM, -EINVAL or -ENOSPC (nothing to undo).
  */
@@ -115,8 +115,13 @@ bool pci_msix_enabled(const struct pci_msix *msix, const uint8_t *config);
 void pci_msix_fire(struct pci_msix *msix, unsigned int vector);
 
 /**
+ * pci_msix_pending() - does any vector wait to be sent?
+ */
+bool pci_msix_pending(struct pci_msix *msix);
+
+/**
  * pci_msix_bind() - what is written to eventfd @fd is an event for @vector
- * @source: below the @nr of pci_msix_init(); has one eventfd at a time
+ * @source: below the @nr of pci_msix_init(), else nothing; has one eventfd at a time
  * @vector: at or above @nr: none
  * @fd: -1: no eventfd any more: when that returns nothing is sent for it
  *

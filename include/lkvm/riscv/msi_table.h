@@ -84,11 +84,9 @@ void msi_table_open(struct msi_table *t, const struct kvm *kvm);
 void msi_table_close(struct msi_table *t);
 
 /*
- * As struct msi_sink_ops says. msi_table_get() is for sending: the message of a route;
- * false: there is no such route.
+ * As struct msi_sink_ops says.
  */
 int msi_table_update(struct msi_table *t, uint32_t *handle, uint64_t address, uint32_t data);
-bool msi_table_get(struct msi_table *t, uint32_t handle, uint64_t *address, uint32_t *data);
 void msi_table_release(struct msi_table *t, uint32_t handle);
 void msi_table_attach(struct msi_table *t, uint32_t handle, int fd);
 void msi_table_detach(struct msi_table *t, uint32_t handle, int fd);

@@ -14,8 +14,7 @@ struct virtio_pci;
 
 /**
  * virtio_pci_create() - a function on @host's bus for @vdev, which it owns from then on
- * @sink: takes MSI-X messages; NULL: they go nowhere, and the guest is to be told that
- *        there is nothing that takes them
+ * @sink: takes MSI-X messages; NULL: nothing does, and the function has no MSI-X
  * @env: stays the caller's and must live as long as the transport
  *
  * Return: NULL where there is no memory or no place on the bus; @vdev then stays the
