@@ -530,9 +530,8 @@ const char *arch_entry_failure(struct vcpu *vcpu, char *buf, size_t len)
 
 	if (!c->plic && aia_all_in_hardware(&c->aia))
 		snprintf(buf, len,
-			 "host CPU %u has no interrupt file left, of which --aia hwaccel needs one "
-			 "for "
-			 "each vCPU on whichever CPU it runs; --aia auto does without",
+			 "host CPU %u has no interrupt file left: --aia hwaccel needs one for each "
+			 "vCPU that runs there, --aia auto does not",
 			 run->fail_entry.cpu);
 	else
 		snprintf(buf, len, "KVM could not enter the guest, reason 0x%llx",

@@ -126,7 +126,7 @@ static enum vcpu_next report(struct vcpu *vcpu, const char *what)
 enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->kvm.run;
-	char text[128];
+	char text[ARCH_ENTRY_FAILURE_MAX];
 	int next;
 
 	if (run->exit_reason == KVM_EXIT_MMIO) {

@@ -102,6 +102,9 @@ int arch_registers(struct vcpu *vcpu, arch_register_fn each, void *opaque, struc
  */
 const char *arch_vcpu_state(struct vcpu *vcpu);
 
+/* Room for any of its sentences. */
+#define ARCH_ENTRY_FAILURE_MAX 160
+
 /**
  * arch_entry_failure() - what KVM_EXIT_FAIL_ENTRY means on this architecture, and what can be done
  *
