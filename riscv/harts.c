@@ -14,7 +14,8 @@
  * others when they are seen first. A guest's own choice other than 0 stays.
  *
  * The sign. With the PLIC a hart that Linux brings up writes its own threshold, at
- * each hot-plug too; for one that wakes up, any MMIO is sign enough. With the AIA a
+ * each hot-plug too; for one that wakes up, any MMIO is sign enough (Linux 7.x does not
+ * set scounteren again then). With the AIA a
  * hart may run for ever without an exit. So harts that were not seen are kicked out of
  * the guest from time to time, more and more seldom, until their program counter shows
  * that they were started, or a minute has passed: a guest that starts a hart later
@@ -35,6 +36,7 @@
 /* Cycle, time and instret for user mode: what a guest with a PMU driver ends up with. */
 #define SCOUNTEREN_CY_TM_IR 7
 
+#define WAKE_WAIT NSEC_PER_MSEC
 #define FIRST_WAIT (20 * NSEC_PER_MSEC)
 #define LONGEST_WAIT (16 * NSEC_PER_SEC)
 #define OLD_GUEST_WAIT NSEC_PER_SEC
@@ -105,6 +107,7 @@ void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu)
 {
 	a->harts[vcpu->id].seen = false;
 	a->harts[vcpu->id].gone = false;
+	a->harts[vcpu->id].left = 0;
 	/* The next kernel may be another. */
 	a->old_guest = false;
 	if (!vcpu->id)
@@ -113,11 +116,15 @@ void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu)
 		watch(a, FIRST_WAIT);
 }
 
-void machine_hart_resets(struct arch_vm *a, struct vcpu *vcpu)
+void arch_vcpu_wakes(struct vcpu *vcpu)
 {
+	struct arch_vm *a = vcpu->vm->arch;
+
 	a->harts[vcpu->id].seen = false;
+	a->harts[vcpu->id].left = reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_PC);
+	/* KVM resets it at once, and its programs go on soon. */
 	if (machine_has_aia(a))
-		watch(a, FIRST_WAIT);
+		watch(a, WAKE_WAIT);
 }
 
 void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write)
@@ -133,6 +140,7 @@ void arch_vcpu_kicked(struct vcpu *vcpu)
 	struct arch_vm *a = vcpu->vm->arch;
 	struct hart *hart = &a->harts[vcpu->id];
 	uint32_t state;
+	uint64_t pc;
 
 	if (!machine_has_aia(a) || (hart->seen && !a->old_guest))
 		return;
@@ -142,7 +150,8 @@ void arch_vcpu_kicked(struct vcpu *vcpu)
 		hart->seen = false;
 		return;
 	}
-	/* A hart that was never started stands at 0. */
-	if (hart->seen || reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_PC))
+	/* One that was never started stands at 0, and one that is just waking where it was. */
+	pc = reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_PC);
+	if (hart->seen || (pc && pc != hart->left))
 		see(a, vcpu);
 }

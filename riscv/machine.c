@@ -673,8 +673,6 @@ static int handle_sbi(struct vcpu *vcpu)
 				vcpu->id, run->riscv_sbi.extension_id, run->riscv_sbi.function_id);
 	if (outcome != SBI_SUSPEND)
 		return VCPU_RUN;
-	/* It comes back from reset. */
-	machine_hart_resets(a, vcpu);
 	a->sleeper = vcpu->id;
 	a->sleep_in_kvm = true;
 	vm_suspend(vcpu->vm);

@@ -65,9 +65,12 @@ struct machine_device {
  * @seen: it came to user space since KVM last reset it, as far as lkvm knows (its own
  *        thread writes)
  * @gone: it was seen, and the guest has stopped it
+ * @left: where it stood when it fell asleep: KVM has not reset it yet while it stands there
+ *        (own thread)
  */
 struct hart {
 	_Atomic bool seen, gone;
+	uint64_t left;
 };
 
 /**
@@ -198,12 +201,10 @@ bool machine_is_plic_threshold(const struct arch_vm *a, gpa_t gpa);
 /**
  * machine_harts_init() / machine_harts_finish() - before and after vCPUs exist
  * machine_hart_fresh() - a vCPU was made
- * machine_hart_resets() - KVM is about to reset it (own thread)
  */
 void machine_harts_init(struct arch_vm *a);
 void machine_harts_finish(struct arch_vm *a);
 void machine_hart_fresh(struct arch_vm *a, struct vcpu *vcpu);
-void machine_hart_resets(struct arch_vm *a, struct vcpu *vcpu);
 
 /**
  * machine_state_free() - forget what a loaded VM was held by

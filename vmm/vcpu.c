@@ -236,8 +236,11 @@ static void *vcpu_thread(void *opaque)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 
 	while (pass_gate(vcpu, next)) {
-		int ret = kvm_vcpu_run(&vcpu->kvm);
+		int ret;
 
+		if (next == VCPU_SUSPEND)
+			arch_vcpu_wakes(vcpu);
+		ret = kvm_vcpu_run(&vcpu->kvm);
 		vcpu->kvm.run->immediate_exit = 0;
 		vcpu->unfinished = false;
 		next = ret < 0 ? vcpu_handle_error(vcpu, -ret) : vcpu_handle_exit(vcpu);

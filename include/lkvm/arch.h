@@ -81,6 +81,12 @@ void arch_mmio_done(struct vcpu *vcpu, gpa_t gpa, bool write);
 void arch_vcpu_kicked(struct vcpu *vcpu);
 
 /**
+ * arch_vcpu_wakes() - the vCPU, which suspended the guest, is about to go on from reset (vCPU
+ * thread)
+ */
+void arch_vcpu_wakes(struct vcpu *vcpu);
+
+/**
  * arch_vcpu_where() - "pc 0x… ra 0x… …" of a vCPU that is not running, for reports
  */
 const char *arch_vcpu_where(struct vcpu *vcpu, char *buf, size_t len);

@@ -591,6 +591,39 @@ START_TEST(counters)
 }
 END_TEST
 
+/*
+ * Linux leaves the counters to whoever wakes it from suspend to RAM. A kick that met the hart
+ * asleep is no sign that KVM has reset it.
+ */
+START_TEST(counters_after_suspend)
+{
+	static const struct fake_op boot[] = {
+		{.kind = FAKE_SBI, .addr = SBI_EID_SUSP, .args = {0, 0x80300000, 0}},
+		{.kind = FAKE_WAIT},
+		{.kind = FAKE_EVENT, .value = KVM_SYSTEM_EVENT_SHUTDOWN},
+		{.kind = FAKE_END},
+	};
+	struct hart *hart;
+
+	rig.host->programs[0] = boot;
+	rig_create(&rig);
+	hart = &rig.vm->arch->harts[0];
+	rig_start(&rig);
+	ck_assert(fake_wait_results(rig.host, 0, 2));
+	while (!vm_suspended(rig.vm))
+		usleep(1000);
+	usleep(20000);
+	vcpu_kick(&rig.vm->vcpus[0]);
+	usleep(20000);
+	ck_assert(vm_wake(rig.vm));
+	while (!hart->seen)
+		usleep(1000);
+	fake_poke(rig.host, 0);
+	ck_assert_int_eq(rig_join(&rig), VM_POWEROFF);
+	ck_assert_uint_eq(fake_vcpu(rig.host, 0)->csr[CSR_SCOUNTEREN], 7);
+}
+END_TEST
+
 /* What --dry-run and info say of interrupts. */
 START_TEST(plan_tells)
 {
@@ -750,6 +783,7 @@ int main(void)
 	tcase_add_test(tc, files_of_no_chip);
 	tcase_add_test(tc, saved_by_halves);
 	tcase_add_test(tc, counters);
+	tcase_add_test(tc, counters_after_suspend);
 	tcase_add_test(tc, plan_tells);
 	tcase_add_test(tc, too_many_wires);
 	tcase_add_test(tc, wires);
