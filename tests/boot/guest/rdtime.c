@@ -7,7 +7,8 @@
  * and by system call, twice, 20 ms apart. Each must have moved by at least that much and not by
  * seconds, the clocks must agree with one another, and rdtime with the device tree's frequency.
  * With "hotplug" as argument, then take each CPU that can be taken offline and bring it back, and
- * look at it again: a hart that starts anew starts with cleared CSRs.
+ * look at it again: a hart that starts anew starts with cleared CSRs. Behind it may be a number of
+ * seconds for which the CPU stays away, and then is back before it is looked at.
  *
  * Says "rdtime: N CPUs good" (again after "hotplug") and returns 0, or what is wrong and 1.
  */
@@ -139,7 +140,7 @@ static int set_online(int cpu, const char *value)
 	return ret;
 }
 
-static int hotplug(int cpu, int nr, uint64_t freq)
+static int hotplug(int cpu, int nr, uint64_t freq, unsigned int wait)
 {
 	int ret;
 
@@ -150,10 +151,12 @@ static int hotplug(int cpu, int nr, uint64_t freq)
 		printf("rdtime: CPU %d cannot be taken offline here\n", cpu);
 		return 0;
 	}
+	sleep(wait);
 	if (ret || set_online(cpu, "1")) {
 		printf("rdtime: CPU %d: offline and online: %s\n", cpu, strerror(errno));
 		return 1;
 	}
+	sleep(wait);
 	if (check_cpu(cpu, freq))
 		return 1;
 	printf("rdtime: CPU %d good after hotplug\n", cpu);
@@ -165,6 +168,7 @@ int main(int argc, char **argv)
 	struct sigaction sa = {.sa_handler = illegal};
 	int nr = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	uint64_t freq = timebase();
+	unsigned int wait = argc > 2 ? (unsigned int)atoi(argv[2]) : 0;
 	int cpu, bad = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -179,7 +183,7 @@ int main(int argc, char **argv)
 		printf("rdtime: %d CPUs good\n", nr);
 	if (argc > 1 && !strcmp(argv[1], "hotplug") && nr > 1) {
 		for (cpu = 0; cpu < nr; cpu++)
-			bad |= hotplug(cpu, nr, freq);
+			bad |= hotplug(cpu, nr, freq, wait);
 		if (!bad)
 			printf("rdtime: %d CPUs good after hotplug\n", nr);
 	}
