@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# hosts: sv57
+# hosts: sv57 aia
 # files: own
 # time: 180
 #
