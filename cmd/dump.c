@@ -3,8 +3,8 @@
  * "lkvm dump": a VM's memory and registers as an ELF core file that gdb opens. The file is
  * made beside its place and put there when it is whole.
  */
-#include "lkvm/snapshot/io.h"
 #include "remote.h"
+#include "saving.h"
 
 #include <string.h>
 
@@ -13,21 +13,6 @@ static const struct option_spec rows[] = {
 	REMOTE_JSON,
 	{.name = NULL},
 };
-
-/* Have the VM write. Return: its answer, or NULL with @err set. */
-static json_t *have_written(const char *name, int fd, struct error *err)
-{
-	struct control_client *c = control_connect(name, err);
-	json_t *result = NULL;
-
-	if (!c)
-		return NULL;
-	/* It takes as long as the disk does. */
-	if (control_send(c, "dump", NULL, fd, err) || control_result(c, -1, &result, err))
-		result = NULL;
-	control_hang_up(c);
-	return result;
-}
 
 static void print(const struct remote *r, const char *name, const char *path, json_t *result)
 {
@@ -48,26 +33,20 @@ static void print(const struct remote *r, const char *name, const char *path, js
 static int dump_one(struct remote *r, const char *name, const struct operands *ops,
 		    struct error *err)
 {
-	const struct snapshot_io io = {.ops = &snapshot_io_linux};
 	const char *path = ops->argv[r->next];
-	struct snapshot_target t;
+	struct saving saving;
 	json_t *result;
+	int ret;
 
 	if (!path)
 		return fail(err, "lkvm dump wants the name of a VM and a FILE");
-	if (snapshot_target_open(&t, io, path, err))
+	if (saving_begin(&saving, name, err))
 		return -1;
-	result = have_written(name, t.fd, err);
-	if (!result) {
-		snapshot_target_abort(&t);
-		return -1;
-	}
-	if (snapshot_target_commit(&t, err)) {
-		json_decref(result);
-		return -1;
-	}
-	print(r, name, path, result);
-	return 0;
+	ret = saving_file(&saving, path, "dump", NULL, NULL, NULL, &result, err);
+	if (!ret)
+		print(r, name, path, result);
+	saving_end(&saving);
+	return ret;
 }
 
 const struct option_table dump_table = {

@@ -6,7 +6,7 @@
  * What the file can't have is said on the command line, in run's words: disks, networks,
  * shares. No path of the file is followed; it has none. Before a VM exists the file's
  * configuration is compared with the command line and with this host, and every reason
- * why they do not fit is told, not only the first.
+ * why they do not fit is told, not only the first. With --dry-run that is all.
  *
  * The file is the VM's memory while it lives, where it is not compressed: it is locked
  * (flock(2), shared), which keeps off who asks, and must not be written to. Replacing it by
@@ -33,7 +33,7 @@ struct restore_options {
 	enum hgatp_choice hgatp;
 	enum snapshot_verify verify;
 	enum clock_choice clock;
-	bool says_reset;
+	bool says_reset, dry_run;
 };
 
 static int set_reset(void *target, const struct option_spec *opt, const char *value, bool on,
@@ -71,6 +71,8 @@ static const struct option_spec fixed_rows[] = {
 	 .set = set_reset, FIELD(common.vm.on_reset), .words = reset_words},
 	{"hgatp", 0, "MODE", "G-stage mode: auto, host, sv39, sv48, sv57 (auto)", NULL,
 	 .set = option_set_word, FIELD(hgatp), .words = paging_words},
+	{"dry-run", 0, NULL, "say whether it can be restored here, or every reason why not", NULL,
+	 .set = option_set_flag, FIELD(dry_run)},
 	{"timeout", 0, "SECONDS", "end the VM after this time, with status 124", NULL,
 	 .set = option_set_uint, FIELD(common.vm.timeout_s)},
 	GDB_ROW,
@@ -205,6 +207,9 @@ static int restore(struct log *log, struct restore_options *o, const char *path)
 		return not_started(log, &err);
 	if (hold_file(&file, path, &err) || settle(log, o, path, &file, &saved, &arch, &err)) {
 		ret = not_started(log, &err);
+	} else if (o->dry_run) {
+		printf("%s can be restored here\n", path);
+		ret = 0;
 	} else {
 		snapshot_image(&image, &file, &saved);
 		image.verify = o->verify;

@@ -26,6 +26,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +190,19 @@ void arch_saved_print(const struct arch_saved *s, FILE *out)
 	for (i = 0; i < s->nr_sbi; i++)
 		fprintf(out, " %s", s->sbi[i]);
 	fprintf(out, "\n");
+}
+
+json_t *arch_saved_json(const struct arch_saved *s)
+{
+	json_t *sbi = json_array();
+	uint32_t i;
+
+	for (i = 0; i < s->nr_sbi; i++)
+		json_array_append_new(sbi, json_string(s->sbi[i]));
+	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:o}", "vcpus", (json_int_t)s->harts,
+			 "first-stage", satp_name(s->satp_mode), "gpa-bits",
+			 (json_int_t)s->gpa_bits, "irqchip", s->chip == CHIP_PLIC ? "plic" : "aia",
+			 "isa", s->isa, "sbi", sbi);
 }
 
 void arch_saved_diff(const struct arch_saved *a, const struct arch_saved *b, struct diff_sink *sink)

@@ -5,7 +5,8 @@
  * "snapshot": save the VM into the file whose descriptor
  * came with the request. Arguments: "compress" ("none", "zlib", "zstd"). The answer says what the
  * state is called, how many bytes were written, and how long the guest stood still. It
- * comes when all is written; meanwhile the event "saving" tells how far that is.
+ * comes when all is written; meanwhile the event "saving" tells how far that is. A client
+ * that leaves before ends the save, and the guest goes on.
  *
  * "dump": the same with a core file, without arguments.
  *
@@ -64,13 +65,15 @@ struct asked {
 	int fd;
 };
 
-static void progress(void *opaque, uint64_t done, uint64_t total)
+/* Who asked puts the file in place: without that one it would be nobody's. */
+static bool progress(void *opaque, uint64_t done, uint64_t total)
 {
 	const struct asked *a = opaque;
 
 	control_event(
 		a->control, "saving",
 		json_pack("{s:I, s:I}", "done", (json_int_t)done, "total", (json_int_t)total));
+	return control_awaited(a->later);
 }
 
 static void answer(void *opaque, const struct snapshot_result *done, const struct error *err)

@@ -94,7 +94,7 @@ struct snapshot_save {
 	struct snapshot_check *check;
 	uint8_t parent[SNAPSHOT_ID_SIZE];
 	bool has_parent;
-	uint64_t begin, told;
+	uint64_t begin;
 	struct workers *workers;
 	struct worker_job job;
 	int ret;
@@ -165,9 +165,8 @@ static void tick(void *opaque)
 	struct snapshot_save *s = opaque;
 	uint64_t now = atomic_load(&s->progress.done);
 
-	if (s->req.progress && now != s->told)
-		s->req.progress(s->opaque, now, s->progress.total);
-	s->told = now;
+	if (s->req.progress && !s->req.progress(s->opaque, now, s->progress.total))
+		atomic_store(&s->progress.cancel, true);
 	loop_timer_arm(&s->tick, now_ns() + TICK_MS * NSEC_PER_MSEC);
 }
 

@@ -107,6 +107,11 @@ static bool answer_due(const struct control *control, const struct client *c)
 	return false;
 }
 
+bool control_awaited(const struct control_later *later)
+{
+	return client_of(later->control, later->client, later->serial);
+}
+
 /* It is out of the list; the handle is freed. */
 static void give(struct control_later *later, json_t *result, const struct error *err)
 {

@@ -28,12 +28,13 @@
 
 /**
  * struct control_client - a connection to the VM @name
+ * @watched: ends every wait, or -1
  * @id: of the request sent last
  * @buf, @len, @size: what has come; @taken: of it, the last line that was given out
  */
 struct control_client {
 	char name[VM_NAME_MAX + 1];
-	int fd;
+	int fd, watched;
 	json_int_t id;
 	char *buf;
 	size_t len, size, taken;
@@ -55,16 +56,20 @@ static int left_ms(uint64_t deadline)
 		       : (int)min_u64((deadline - now) / NSEC_PER_MSEC + 1, 1000 * 1000 * 1000);
 }
 
-/* Return: 0: ready; -1: time is up. */
-static int wait_for(int fd, short events, uint64_t deadline)
+/* Return: 0: ready; -1 with @err set. */
+static int wait_for(const struct control_client *c, short events, uint64_t deadline,
+		    struct error *err)
 {
-	struct pollfd pfd = {.fd = fd, .events = events};
+	struct pollfd fds[] = {{.fd = c->fd, .events = events},
+			       {.fd = c->watched, .events = POLLIN}};
 	int n;
 
 	do
-		n = poll(&pfd, 1, left_ms(deadline));
+		n = poll(fds, ARRAY_SIZE(fds), left_ms(deadline));
 	while ((n < 0 && errno == EINTR) || (!n && left_ms(deadline)));
-	return n > 0 ? 0 : -1;
+	if (n > 0 && fds[1].revents)
+		return fail(err, "%s: not waited for to the end", c->name);
+	return n > 0 ? 0 : fail(err, "%s: the VM did not answer in time", c->name);
 }
 
 /* Return: 0 or -errno; -EAGAIN: it hangs. */
@@ -97,6 +102,7 @@ struct control_client *control_connect(const char *name, struct error *err)
 		fail(err, "no memory");
 		return NULL;
 	}
+	c->watched = -1;
 	snprintf(c->name, sizeof(c->name), "%s", name);
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0) {
@@ -124,6 +130,11 @@ void control_hang_up(struct control_client *c)
 	close(c->fd);
 	free(c->buf);
 	free(c);
+}
+
+void control_watch(struct control_client *c, int fd)
+{
+	c->watched = fd;
 }
 
 int control_fd(const struct control_client *c)
@@ -174,8 +185,8 @@ static int send_all(struct control_client *c, const char *text, size_t len, int 
 			break; /* what it has to say about that can be read */
 		else if (errno != EINTR && errno != EAGAIN)
 			return fail_errno(err, errno, "%s: cannot send a command", c->name);
-		else if (wait_for(c->fd, POLLOUT, deadline))
-			return fail(err, "%s: the VM did not answer in time", c->name);
+		else if (wait_for(c, POLLOUT, deadline, err))
+			return -1;
 	}
 	return 0;
 }
@@ -229,8 +240,8 @@ static int next_line(struct control_client *c, uint64_t deadline, size_t *len, s
 			c->len += (size_t)n;
 		else if (!n || (errno != EAGAIN && errno != EINTR))
 			return 1;
-		else if (wait_for(c->fd, POLLIN, deadline))
-			return fail(err, "%s: the VM did not answer in time", c->name);
+		else if (wait_for(c, POLLIN, deadline, err))
+			return -1;
 	}
 	*len = (size_t)(end - c->buf);
 	c->taken = *len + 1;

@@ -167,22 +167,26 @@ bool process_ending(void)
 				     sigismember(&set, SIGHUP) || sigismember(&set, SIGQUIT));
 }
 
-int process_signal_fd(struct error *err)
+/* The last one changes a window and ends nothing. */
+static const int told_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
+#define ENDING (ARRAY_SIZE(told_signals) - 1)
+
+/* Block the first @nr of them. Return: a descriptor that tells of them, or -1 with @err set. */
+static int block_signals(size_t nr, struct error *err)
 {
-	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+	for (size_t i = 0; i < nr; i++) {
 		struct sigaction now;
 
 		/*
 		 * A blocked signal is queued even where it is ignored, so that
 		 * nohup(1) would be undone by the mask: leave those alone.
 		 */
-		if (!sigaction(wanted[i], NULL, &now) && now.sa_handler != SIG_IGN)
-			sigaddset(&set, wanted[i]);
+		if (!sigaction(told_signals[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			sigaddset(&set, told_signals[i]);
 	}
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
@@ -194,6 +198,27 @@ int process_signal_fd(struct error *err)
 		return -1;
 	}
 	return fd;
+}
+
+int process_signal_fd(struct error *err)
+{
+	return block_signals(ARRAY_SIZE(told_signals), err);
+}
+
+int process_end_fd(struct error *err)
+{
+	return block_signals(ENDING, err);
+}
+
+void process_end_fd_close(int fd)
+{
+	sigset_t set;
+
+	close(fd);
+	sigemptyset(&set);
+	for (size_t i = 0; i < ENDING; i++)
+		sigaddset(&set, told_signals[i]);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 void process_die_by(int sig)

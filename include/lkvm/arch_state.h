@@ -77,6 +77,11 @@ void arch_saved_apply(const struct arch_saved *s, struct arch_config *cfg);
 void arch_saved_print(const struct arch_saved *s, FILE *out);
 
 /**
+ * arch_saved_json() - it, for programs: a new object of jansson's, or NULL without memory
+ */
+struct json_t *arch_saved_json(const struct arch_saved *s);
+
+/**
  * arch_saved_diff() - in what two machines differ
  */
 void arch_saved_diff(const struct arch_saved *a, const struct arch_saved *b,

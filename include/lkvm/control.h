@@ -116,6 +116,13 @@ struct control_later *control_later(struct control_call *call, struct error *err
 void control_answer(struct control_later *later, json_t *result, const struct error *err);
 
 /**
+ * control_awaited() - is the client that @later is for still there?
+ *
+ * One that has closed its side, or was killed, is not.
+ */
+bool control_awaited(const struct control_later *later);
+
+/**
  * control_event() - tell all who listen
  * @control: NULL: nobody can be listening
  * @name: the event's

@@ -33,6 +33,11 @@ struct control_client *control_connect(const char *name, struct error *err);
 void control_hang_up(struct control_client *c);
 
 /**
+ * control_watch() - as soon as @fd can be read from, calls that wait fail; -1: none
+ */
+void control_watch(struct control_client *c, int fd);
+
+/**
  * control_fd() - to poll(2) for something to read
  * control_has_more() - has a line been received that was not given out yet?
  */

@@ -44,9 +44,9 @@ void process_set_kick_flag(volatile uint8_t *flag);
 int process_init(struct error *err);
 
 /**
- * process_ending() - does a signal wait that ends lkvm (process_signal_fd())? (any thread)
+ * process_ending() - does a signal wait that ends lkvm (process_signal_fd(), process_end_fd())?
  *
- * For who waits outside the loop.
+ * For who waits outside the loop. Any thread.
  */
 bool process_ending(void);
 
@@ -70,6 +70,21 @@ void process_keep_faults(void *set);
  * Return: the descriptor, or -1 with @err set.
  */
 int process_signal_fd(struct error *err);
+
+/**
+ * process_end_fd() - hold back SIGINT, SIGTERM, SIGHUP and SIGQUIT, for who has to clean up
+ *
+ * The descriptor can be read from when one has come; nobody reads it, so that process_ending()
+ * stays true. As process_signal_fd() else.
+ *
+ * Return: the descriptor, or -1 with @err set.
+ */
+int process_end_fd(struct error *err);
+
+/**
+ * process_end_fd_close() - close @fd and let signals through: one that waits ends the process
+ */
+void process_end_fd_close(int fd);
 
 /**
  * process_die_by() - end this process by signal @sig with its default action

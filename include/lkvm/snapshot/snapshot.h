@@ -27,13 +27,14 @@
  * @fd: an empty file, open until the save is over
  * @io: the file system's calls; .ops NULL: the real ones
  * @progress: told a few times a second how many of the @total bytes of RAM are done
- *            (loop thread); may be NULL
+ *            (loop thread); false: nobody wants the file any more, the save fails soon;
+ *            may be NULL
  */
 struct snapshot_request {
 	int fd;
 	enum snapshot_encoding encoding;
 	struct snapshot_io io;
-	void (*progress)(void *opaque, uint64_t done, uint64_t total);
+	bool (*progress)(void *opaque, uint64_t done, uint64_t total);
 };
 
 /**
