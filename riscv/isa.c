@@ -157,6 +157,21 @@ static int parse_list(const char *list, bool *wanted, struct error *err)
 	return 0;
 }
 
+void isa_told(const char *list, bool told[ISA_EXT_COUNT])
+{
+	static const char *const always[] = {"zicsr", "zifencei", "zicntr", "sstc"};
+	struct error ignored;
+	unsigned int i;
+	size_t k;
+
+	memset(told, 0, ISA_EXT_COUNT * sizeof(told[0]));
+	parse_list(list, told, &ignored);
+	for (i = 0; i < ISA_EXT_COUNT; i++)
+		told[i] |= !isa_ext_names[i][1];
+	for (k = 0; k < ARRAY_SIZE(always); k++)
+		told[isa_ext_by_name(always[k], strlen(always[k]))] = true;
+}
+
 static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req, bool aia,
 		      struct log *log, struct isa *isa, struct error *err)
 {

@@ -10,7 +10,9 @@
  * (satp) must be one that the host has; what else the host could do does not count.
  *
  * An extension that is on here and was off there, and that KVM can't switch off, stays:
- * the guest was told of what there is.
+ * the guest was told of what there is. And one that was on there because KVM could not switch
+ * it off, and that the guest was not told of (--isa; Ssaia with a PLIC), need not be here, nor
+ * need its registers.
  *
  * Order (the numbers are places, reg_catalogue.h): identity; extensions; state, with the
  * high half of the steal-time address before the low one, which KVM 7.2 erases with it;
@@ -42,6 +44,40 @@ static uint64_t timer_id(unsigned int index)
 	return reg_id(REG_TIMER, 0, index, REG_SIZE_U64);
 }
 
+/* The extension whose absence takes a register away, of those that guests may not know; or -1. */
+static int ext_of(uint64_t id)
+{
+	if (reg_class_of(id) != REG_CSR)
+		return -1;
+	switch (reg_sub_of(id)) {
+	case 1:
+		return ISA_EXT_SSAIA;
+	case 2:
+		return ISA_EXT_SMSTATEEN;
+	default:
+		return -1;
+	}
+}
+
+/* The guest does not know of it, and it is not here. */
+static bool not_missed(const struct reg_set *set, const struct kvm_vcpu *vcpu, uint64_t id)
+{
+	uint8_t value[REG_SIZE_MAX];
+	int ext = ext_of(id);
+
+	return ext >= 0 && set->untold[ext] && kvm_get_reg(vcpu, id, value);
+}
+
+void reg_set_told(struct reg_set *set, const char *isa)
+{
+	bool told[ISA_EXT_COUNT];
+	unsigned int i;
+
+	isa_told(isa, told);
+	for (i = 0; i < ISA_EXT_COUNT; i++)
+		set->untold[i] = !told[i];
+}
+
 static bool ext_on(const struct reg_set *set, enum reg_class class, unsigned int number)
 {
 	return reg_set_get(set, reg_long(class, EXT_SINGLE, number), 0);
@@ -49,21 +85,30 @@ static bool ext_on(const struct reg_set *set, enum reg_class class, unsigned int
 
 /* --- extensions ------------------------------------------------------------------------- */
 
+/* A host may lack it. */
+static bool untold(const struct reg_set *set, uint64_t id)
+{
+	return reg_class_of(id) == REG_ISA_EXT && reg_index_of(id) < ISA_EXT_COUNT &&
+	       set->untold[reg_index_of(id)];
+}
+
 /*
  * Bring one extension to the saved value. Return: 0; -errno where it has to be on and
  * can't. One that can't be switched off stays.
  */
-static int switch_ext(const struct kvm_vcpu *vcpu, uint64_t id, uint64_t want)
+static int switch_ext(const struct reg_set *set, const struct kvm_vcpu *vcpu, uint64_t id)
 {
+	uint64_t want = reg_set_get(set, id, 0);
+	bool must = want && !untold(set, id);
 	unsigned long now = 0, value = (unsigned long)want;
 	int ret = kvm_get_reg(vcpu, id, &now);
 
 	if (ret)
-		return want ? ret : 0;
+		return must ? ret : 0;
 	if (now == value)
 		return 0;
 	ret = kvm_set_reg(vcpu, id, &value);
-	return want ? ret : 0;
+	return must ? ret : 0;
 }
 
 /* What this host has and the set says nothing of: off, as far as KVM lets it be. */
@@ -73,10 +118,10 @@ static void switch_off_others(const struct reg_set *set, const struct kvm_vcpu *
 
 	for (i = 0; i < ISA_EXT_COUNT; i++)
 		if (!reg_set_find(set, reg_long(REG_ISA_EXT, EXT_SINGLE, i)))
-			switch_ext(vcpu, reg_long(REG_ISA_EXT, EXT_SINGLE, i), 0);
+			switch_ext(set, vcpu, reg_long(REG_ISA_EXT, EXT_SINGLE, i));
 	for (i = 0; i < SBI_EXT_COUNT; i++)
 		if (!reg_set_find(set, reg_long(REG_SBI_EXT, EXT_SINGLE, i)))
-			switch_ext(vcpu, reg_long(REG_SBI_EXT, EXT_SINGLE, i), 0);
+			switch_ext(set, vcpu, reg_long(REG_SBI_EXT, EXT_SINGLE, i));
 }
 
 /* An SBI extension that stays on answers calls that the guest was told do not exist: harmless. */
@@ -91,7 +136,7 @@ static int switch_exts(const struct reg_set *set, const struct kvm_vcpu *vcpu, e
 
 		if (reg_info(id).place != place)
 			continue;
-		ret = switch_ext(vcpu, id, reg_set_get(set, id, 0));
+		ret = switch_ext(set, vcpu, id);
 		if (ret) {
 			*failed = id;
 			return ret;
@@ -106,7 +151,7 @@ static void check_ext(const struct reg_set *set, const struct kvm_vcpu *vcpu, ui
 		      struct reasons *why)
 {
 	char name[REG_NAME_MAX];
-	int ret = switch_ext(vcpu, id, reg_set_get(set, id, 0));
+	int ret = switch_ext(set, vcpu, id);
 	bool sbi = reg_class_of(id) == REG_SBI_EXT;
 	const char *bare;
 
@@ -120,16 +165,22 @@ static void check_ext(const struct reg_set *set, const struct kvm_vcpu *vcpu, ui
 
 static bool block_matters(const struct reg_set *set, uint64_t id)
 {
+	unsigned int ext;
+
 	switch (reg_index_of(id)) {
 	case CONFIG_ZICBOM_BLOCK_SIZE:
-		return ext_on(set, REG_ISA_EXT, ISA_EXT_ZICBOM);
+		ext = ISA_EXT_ZICBOM;
+		break;
 	case CONFIG_ZICBOZ_BLOCK_SIZE:
-		return ext_on(set, REG_ISA_EXT, ISA_EXT_ZICBOZ);
+		ext = ISA_EXT_ZICBOZ;
+		break;
 	case CONFIG_ZICBOP_BLOCK_SIZE:
-		return ext_on(set, REG_ISA_EXT, ISA_EXT_ZICBOP);
+		ext = ISA_EXT_ZICBOP;
+		break;
 	default:
 		return false; /* satp-mode: see check_satp() */
 	}
+	return ext_on(set, REG_ISA_EXT, ext) && !set->untold[ext];
 }
 
 /* What can't be set must be the same. */
@@ -187,14 +238,14 @@ static bool is_ext_place(enum reg_place place)
  * happen: KVM lists what is on. The size of vectors is compared above, so here a vector
  * register of another size is not told again.
  */
-static void check_there(const struct kvm_vcpu *vcpu, uint64_t id, const char *label,
-			struct reasons *why)
+static void check_there(const struct reg_set *set, const struct kvm_vcpu *vcpu, uint64_t id,
+			const char *label, struct reasons *why)
 {
 	uint8_t value[REG_SIZE_MAX];
 	char name[REG_NAME_MAX];
 	int ret;
 
-	if (reg_class_of(id) == REG_VECTOR)
+	if (reg_class_of(id) == REG_VECTOR || not_missed(set, vcpu, id))
 		return;
 	ret = kvm_get_reg(vcpu, id, value);
 	if (ret)
@@ -222,7 +273,7 @@ void reg_set_check(const struct reg_set *set, const struct kvm_vcpu *vcpu, const
 		struct reg_info info = reg_info(set->regs[i].id);
 
 		if (info.rule == REG_RULE_WRITE && !is_ext_place(info.place))
-			check_there(vcpu, set->regs[i].id, label, why);
+			check_there(set, vcpu, set->regs[i].id, label, why);
 	}
 }
 
@@ -247,6 +298,7 @@ static int put_back_place(const struct reg_set *set, const struct kvm_vcpu *vcpu
 		struct reg_info info = reg_info(set->regs[i].id);
 
 		if (info.rule == REG_RULE_WRITE && info.place == place &&
+		    !not_missed(set, vcpu, set->regs[i].id) &&
 		    put_back(set, vcpu, set->regs[i].id, err))
 			return -1;
 	}

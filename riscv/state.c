@@ -411,6 +411,7 @@ int arch_load_vcpus(struct vm *vm, const struct snapshot_file *f, struct error *
 	for (i = 0; i < vm->nr_vcpus; i++) {
 		if (machine_read_vcpu(f, i, &a->state->regs[i], &why, err))
 			return -1;
+		reg_set_told(&a->state->regs[i], vm->cfg->arch->isa.list);
 		if (reg_set_configure(&a->state->regs[i], &vm->vcpus[i].kvm, &reason))
 			return fail(err, "vcpu%u: %s", i, reason.msg);
 	}

@@ -305,6 +305,7 @@ static int check_vcpus(const struct snapshot_file *f, const struct arch_saved *s
 		char label[24];
 
 		ret = machine_read_vcpu(f, i, &set, why, err);
+		reg_set_told(&set, s->isa);
 		/* Harts are alike in what they are: one that was asked speaks for all. */
 		if (!ret && !i) {
 			int errnum = kvm_vcpu_create(kvm, 0, &vcpu);

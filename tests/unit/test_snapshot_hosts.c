@@ -19,6 +19,7 @@
 #define EXT_F 3
 #define EXT_D 2
 #define EXT_V 15
+#define EXT_SMSTATEEN 23
 #define EXT_ZBA 17
 #define SBI_STA 10
 
@@ -56,6 +57,11 @@ static void no_blocks(struct fake_host *h)
 static void no_zba(struct fake_host *h)
 {
 	h->host_isa[EXT_ZBA] = false;
+}
+
+static void stuck_zba(struct fake_host *h)
+{
+	h->stuck[EXT_ZBA] = true;
 }
 
 static void no_floats(struct fake_host *h)
@@ -113,6 +119,13 @@ static void other_maker(struct fake_host *h)
 static void aia(struct fake_host *h)
 {
 	h->host_aia = h->host_isa[ISA_EXT_SSAIA] = true;
+}
+
+/* What KVM does not take away without Smstateen. */
+static void aia_stuck(struct fake_host *h)
+{
+	aia(h);
+	h->host_isa[EXT_SMSTATEEN] = false;
 }
 
 static void aia_files(struct fake_host *h)
@@ -173,6 +186,17 @@ static void vm_sv48(struct rig *rig)
 	rig->arch.satp = SATP_SV48;
 }
 
+/* As any host can be; Zba is on all the same, where it is stuck. */
+static void vm_least(struct rig *rig)
+{
+	rig->arch.isa.list = "rv64imafdc_sstc";
+}
+
+static void vm_untimed(struct rig *rig)
+{
+	rig->arch.isa.list = "rv64imafdc";
+}
+
 /* The first stage that the guest uses. */
 static void bare(struct fake_vcpu *v)
 {
@@ -230,6 +254,20 @@ static const struct row {
 	 {FAKE_7_2, FAKE_7_2},
 	 .to = no_zba,
 	 .reasons = {"ISA extension zba, which KVM here does not have"}},
+	{"one less that the guest knows nothing of",
+	 {FAKE_7_2, FAKE_7_2},
+	 .from = stuck_zba,
+	 .to = no_zba,
+	 .vm = vm_least},
+	{"cache blocks that the guest knows nothing of",
+	 {FAKE_7_2, FAKE_7_2},
+	 .to = large_blocks,
+	 .vm = vm_least},
+	{"no Sstc, of which the guest was not told",
+	 {FAKE_7_2, FAKE_7_2},
+	 .to = no_sstc,
+	 .vm = vm_untimed,
+	 .reasons = {"ISA extension sstc,"}},
 	{"one more", {FAKE_7_2, FAKE_7_2}, .from = no_zba},
 	{"cache blocks",
 	 {FAKE_7_2, FAKE_7_2},
@@ -286,6 +324,7 @@ static const struct row {
 	 .from = aia,
 	 .vm = vm_aia,
 	 .reasons = {"KVM offers no AIA", "ISA extension ssaia,"}},
+	{"no AIA, for a VM with a PLIC", {FAKE_7_2, FAKE_7_2}, .from = aia_stuck},
 	{"an AIA where there was none", {FAKE_7_2, FAKE_7_2}, .to = aia},
 	{"an AIA with guest files",
 	 {FAKE_7_2, FAKE_7_2},

@@ -25,6 +25,7 @@ enum {
 	ISA_EXT_ZICBOM = 11,
 	ISA_EXT_ZICBOZ = 12,
 	ISA_EXT_SSAIA = 14,
+	ISA_EXT_SMSTATEEN = 23,
 	ISA_EXT_ZKR = 32,
 	ISA_EXT_SSCOFPMF = 54,
 	ISA_EXT_ZICBOP = 71,
@@ -49,6 +50,13 @@ const char *sbi_ext_name(unsigned int id);
  * isa_ext_by_name() - KVM number, or -1
  */
 int isa_ext_by_name(const char *name, size_t len);
+
+/**
+ * isa_told() - of which extensions was a guest told whose ISA string is @list?
+ * @told: out; always true for what every guest may count on: letters, and what once was part
+ *        of the letter i, and Sstc, whose timer a guest may have running
+ */
+void isa_told(const char *list, bool told[ISA_EXT_COUNT]);
 
 /**
  * struct isa_request - what the user wants changed

@@ -9,6 +9,7 @@
 #define LKVM_RISCV_REG_SET_H
 
 #include "lkvm/log.h"
+#include "lkvm/riscv/isa.h"
 #include "lkvm/riscv/reg_catalogue.h"
 #include "lkvm/snapshot/reasons.h"
 #include "lkvm/xfer.h"
@@ -27,6 +28,8 @@ struct reg_value {
 /**
  * struct reg_set - a vCPU's registers, by rising id; starts as {0}
  * @mp_state: KVM_MP_STATE_*
+ * @untold: ISA extensions that are on because KVM can't switch them off, and that the guest does
+ *          not know of (reg_set_told()): a host may lack them
  */
 struct reg_set {
 	struct reg_value *regs;
@@ -34,6 +37,7 @@ struct reg_set {
 	uint8_t *data;
 	size_t len, data_max;
 	uint32_t mp_state;
+	bool untold[ISA_EXT_COUNT];
 };
 
 void reg_set_free(struct reg_set *set);
@@ -72,6 +76,11 @@ void reg_set_report(const struct reg_set *set, struct log *log);
  * extensions that this lkvm has no name for and that were on are given to @why.
  */
 void reg_set_transfer(struct reg_set *set, struct xfer *x, struct reasons *why);
+
+/**
+ * reg_set_told() - the guest's ISA string is @isa: fill @untold
+ */
+void reg_set_told(struct reg_set *set, const char *isa);
 
 /**
  * reg_set_check() - can @vcpu, fresh, of a host that is asked, take these registers?

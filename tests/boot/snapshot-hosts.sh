@@ -1,0 +1,106 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# hosts: stable sv57 stable-sv57
+# files: guests
+# time: 120
+#
+# Snapshots that go from one kind of host to another. Each host saves the checker guest (guest/checker)
+# in several forms into a directory that all hosts share, and restores what the hosts before it have
+# left there. What `lkvm restore --dry-run` says of each beforehand must be what happens: the guest comes
+# back and finds everything as it was, or nothing starts, for the same reasons.
+#
+# Here three hosts in a row: Linux 6.12, then 7.x, then 6.12 again; tests/snapshot-hosts has all kinds of
+# host save first, and then restore everything ($LKVM_HOSTS says what to do: save, restore, or both).
+#
+# A cell of the table is a file $LKVM_SHARE/hosts/cells/FILE,HOST: "ok", or the reasons, a line each.
+
+# shellcheck source=tests/boot/lib.sh
+. "$FILES/lib.sh"
+
+STORE=$LKVM_SHARE/hosts
+HOST=${LKVM_HOST-this}
+mkdir -p "$STORE/cells"
+
+# save FORM OPTIONS...: the guest, a moment after its start, as HOST,FORM
+save() {
+	file=$STORE/$HOST,$1
+	shift
+	unset VERB
+	start -k "$FILES/checker" --name checker --console hv --nodefaults \
+		-p check.spin=5 "$@"
+	await 60 '^checker: (epoch|FAILED)'
+	"$LKVM" snapshot --kill checker "$file.new" || fail "$file: it can't be saved"
+	finish 20
+	status_is 0
+	mv "$file.new" "$file"
+	note "saved: $("$LKVM" snapshot info "$file" | sed -n 's/^ISA: //p')"
+}
+
+# have OPTIONS...: this host can give them.
+have() {
+	"$LKVM" run -k "$FILES/checker" -m 32 "$@" --dry-run >have.log 2>&1 </dev/null
+}
+
+# What every host can be (the least of all), what this one is by itself, and what only some can do.
+save_all() {
+	save base -c 2 -m 32 --irqchip plic --satp sv39 --isa rv64imafdc_sstc \
+		--disable-sbi-fwft --disable-sbi-sta --disable-sbi-pmu --disable-sbi-susp
+	save plain -c 2 -m 32 --irqchip plic
+	! have -m 32@0x30000000000 ||
+		save high -c 1 -m 32 -m 32@0x30000000000 --irqchip plic --satp sv39
+	! have --irqchip aia || save aia -c 2 -m 32 --irqchip aia --satp sv39
+	! have --irqchip aia --aia hwaccel ||
+		save hwaccel -c 2 -m 32 --irqchip aia --aia hwaccel --satp sv39
+}
+
+# What the check says: the reasons, a line each, without the file's name.
+reasons() {
+	sed -n -e 's/^ *\(Error\|Fatal\): //' -e "s|^$1: ||" -e '/can.t be restored here for /d' \
+		-e "s|^$1 can't be restored here: ||" -e p "$2" | sed 's/^vCPU [0-9]*: //'
+}
+
+# cell FILE: is it restored here, as it was said?
+cell() {
+	name=${1##*/}
+	said=0 done=0
+	"$LKVM" restore --dry-run "$1" >out 2>err </dev/null || said=$?
+	# The guest reads the key in its next epoch, looks at everything and powers off.
+	printf q | timeout -s KILL 60 "$LKVM" restore "$1" >out2 2>err2 || done=$?
+	reasons "$1" err >"$STORE/cells/$name,$HOST"
+	case $said/$done in
+	0/0)
+		grep -aq 'checker: all good after' out2 || fail "$name: no word of the guest"
+		echo ok >"$STORE/cells/$name,$HOST"
+		note "$name: restored"
+		;;
+	125/125)
+		cmp -s err err2 || fail "$name: it said $(cat err) and then $(cat err2)"
+		note "$name: $(tr '\n' ';' <"$STORE/cells/$name,$HOST")"
+		;;
+	*)
+		cat err err2
+		tr -d '\r' <out2 | tail -n 5
+		fail "$name: the check says $said, what happens is $done"
+		;;
+	esac
+}
+
+restore_all() {
+	for file in "$STORE"/*,*; do
+		case $file in
+		*.new) ;;
+		*) [ ! -f "$file" ] || cell "$file" ;;
+		esac
+	done
+}
+
+case ${LKVM_HOSTS-both} in
+save) save_all ;;
+restore) restore_all ;;
+both)
+	# The first of them begins anew.
+	[ "$HOST" != stable ] || rm -f "$STORE"/*,* "$STORE"/cells/*
+	save_all
+	restore_all
+	;;
+esac
