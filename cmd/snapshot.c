@@ -13,6 +13,7 @@
 #include "snapshot.h"
 
 #include "cmd.h"
+#include "lkvm/process.h"
 #include "lkvm/snapshot/format.h"
 #include "lkvm/snapshot/memory.h"
 #include "saving.h"
@@ -23,6 +24,7 @@
 
 struct snapshot_options {
 	const char *name;
+	struct log *log;
 	bool pause, kill, json;
 	int encoding; /* enum snapshot_encoding; -1: not said */
 };
@@ -46,7 +48,10 @@ const struct option_table snapshot_table = {
 	"differ (and by its status, 1). \"lkvm restore\" starts a VM from one.",
 	rows, false};
 
-/* Return: 1 where we paused it, 0 where it was paused already; -1 with @err set. */
+/*
+ * Return: 1 where we paused it, 0 where it was paused already; -1 with @err set, -2 where it may be
+ * paused all the same.
+ */
 static int pause_vm(struct saving *s, struct error *err)
 {
 	const char *state;
@@ -61,7 +66,7 @@ static int pause_vm(struct saving *s, struct error *err)
 	if (paused)
 		return 0;
 	if (saving_ask(s, "pause", NULL, -1, NULL, NULL, &result, err))
-		return -1;
+		return process_ending() ? -2 : -1;
 	json_decref(result);
 	return 1;
 }
@@ -82,8 +87,13 @@ static void print_saved(const struct snapshot_options *o, const char *path, json
 {
 	json_int_t written = json_integer_value(json_object_get(result, "written"));
 	json_int_t paused = json_integer_value(json_object_get(result, "paused"));
+	json_t *lost;
 	char size[32];
+	size_t i;
 
+	json_array_foreach (json_object_get(result, "lost"), i, lost)
+		log_warning(o->log, "%s: %s", path,
+			    json_is_string(lost) ? json_string_value(lost) : "something is lost");
 	if (o->json) {
 		json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -150,7 +160,7 @@ static int save(const struct snapshot_options *o, const char *name, const char *
 	}
 	if (!ret)
 		ret = save_file(&s, o, path, err);
-	if (ret && paused > 0)
+	if (ret && (paused > 0 || paused == -2))
 		tell(name, "resume", NULL);
 	if (!ret && o->kill)
 		tell(name, "stop", json_pack("{s:s}", "how", "kill"));
@@ -201,7 +211,7 @@ static int run(const struct snapshot_options *o, const struct operands *ops, str
 
 int cmd_snapshot(struct log *log, int argc, char **argv)
 {
-	struct snapshot_options o = {.encoding = -1};
+	struct snapshot_options o = {.log = log, .encoding = -1};
 	struct operands ops;
 	struct error err;
 	int ret = options_parse(&snapshot_table, &o, argc, argv, &ops, &err), trouble;

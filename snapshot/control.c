@@ -4,7 +4,8 @@
  *
  * "snapshot": save the VM into the file whose descriptor
  * came with the request. Arguments: "compress" ("none", "zlib", "zstd"). The answer says what the
- * state is called, how many bytes were written, and how long the guest stood still. It
+ * state is called, how many bytes were written, how long the guest stood still, and what is lost
+ * because KVM gives it to nobody. It
  * comes when all is written; meanwhile the event "saving" tells how far that is. A client
  * that leaves before ends the save, and the guest goes on.
  *
@@ -76,6 +77,16 @@ static bool progress(void *opaque, uint64_t done, uint64_t total)
 	return control_awaited(a->later);
 }
 
+static json_t *texts(const struct reasons *all)
+{
+	json_t *list = json_array();
+	unsigned int i;
+
+	for (i = 0; i < all->nr && i < REASONS_MAX; i++)
+		json_array_append_new(list, json_string(all->list[i].msg));
+	return list;
+}
+
 static void answer(void *opaque, const struct snapshot_result *done, const struct error *err)
 {
 	struct asked *a = opaque;
@@ -86,9 +97,9 @@ static void answer(void *opaque, const struct snapshot_result *done, const struc
 	if (done) {
 		snapshot_id_text(done->id, id);
 		control_event(a->control, "snapshot", json_pack("{s:s}", "id", id));
-		result =
-			json_pack("{s:s, s:I, s:I}", "id", id, "written", (json_int_t)done->written,
-				  "paused", (json_int_t)(done->paused_ns / 1000));
+		result = json_pack(
+			"{s:s, s:I, s:I, s:o}", "id", id, "written", (json_int_t)done->written,
+			"paused", (json_int_t)(done->paused_ns / 1000), "lost", texts(&done->lost));
 	}
 	if (a->later)
 		control_answer(a->later, result, done ? NULL : err);

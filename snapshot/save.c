@@ -105,16 +105,6 @@ struct snapshot_save {
 	void *opaque;
 };
 
-static void tell_losses(struct vm *vm)
-{
-	struct reasons lost = {0};
-	unsigned int i;
-
-	arch_state_losses(vm, &lost);
-	for (i = 0; i < lost.nr && i < REASONS_MAX; i++)
-		log_warning(vm->log, "snapshot: %s", lost.list[i].msg);
-}
-
 /* The thread's part. */
 static void write_out(struct worker_job *job)
 {
@@ -140,8 +130,7 @@ static void finish(struct snapshot_save *s)
 	vm_unpause(vm);
 	s->result.written = s->w.written;
 	s->result.paused_ns = now_ns() - s->begin;
-	if (!s->ret)
-		tell_losses(vm);
+	arch_state_losses(vm, &s->result.lost);
 	s->fn(s->opaque, s->ret ? NULL : &s->result, &s->err);
 	snapshot_writer_free(&s->w);
 	free(s);

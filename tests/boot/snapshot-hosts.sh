@@ -45,10 +45,16 @@ maybe() {
 
 # What every host can be (the least of all), what this one is by itself, and what only some can do.
 save_all() {
-	save base -c 2 -m 32 --irqchip plic --satp sv39 --isa rv64imafdc_sstc \
+	isa=rv64imafdc_sstc
+	[ "$HOST" != nosstc ] || isa=rv64imafdc
+	save base -c 2 -m 32 --irqchip plic --satp sv39 --isa $isa \
 		--disable-sbi-fwft --disable-sbi-sta --disable-sbi-pmu --disable-sbi-susp
 	save plain -c 2 -m 32 --irqchip plic
-	maybe high -c 1 -m 32 -m 32@0x30000000000 --irqchip plic --satp sv48
+	# Nothing else of these hosts counts for it.
+	case $HOST in
+	vec* | nosstc | max | aia*) ;;
+	*) maybe high -c 1 -m 32 -m 32@0x30000000000 --irqchip plic --satp sv48 ;;
+	esac
 	maybe aia -c 2 -m 32 --irqchip aia --satp sv39
 	maybe hwaccel -c 2 -m 32 --irqchip aia --aia hwaccel --satp sv39
 }

@@ -10,6 +10,7 @@
 #include "unit.h"
 
 #include "lkvm/control.h"
+#include "lkvm/riscv/isa.h"
 #include "lkvm/snapshot/control.h"
 
 #include <dirent.h>
@@ -58,6 +59,7 @@ static void running_vm(struct rig *rig, uint64_t random)
 
 	rig_init(rig, FAKE_7_2);
 	rig->host->programs[0] = snapshot_hello;
+	rig->host->host_sbi[SBI_EXT_PMU] = rig->host->host_isa[ISA_EXT_SSCOFPMF] = true;
 	rig_create(rig);
 	ram = memory_for_write(&rig->vm->mem, RAM, random * MIB);
 	for (i = 0; i < random * MIB / sizeof(*ram); i++)
@@ -295,8 +297,13 @@ START_TEST(looking)
 	char line[160];
 
 	running_vm(&rig, 2);
+	/* What the host does not give is named to who saves. */
 	snprintf(line, sizeof(line), "snapshot --json rig %s", path);
-	json_decref(said_json(line));
+	info = said_json(line);
+	ck_assert_uint_eq(json_array_size(json_object_get(info, "lost")), 1);
+	ck_assert_ptr_nonnull(strstr(
+		json_string_value(json_array_get(json_object_get(info, "lost"), 0)), "SBI PMU"));
+	json_decref(info);
 	snprintf(line, sizeof(line), "snapshot info --json %s", path);
 	info = said_json(line);
 	ck_assert_str_eq(json_string_value(json_object_get(info, "name")), "rig");

@@ -41,10 +41,12 @@ struct snapshot_request {
  * struct snapshot_result - what became of it
  * @written: bytes, holes not counted
  * @paused_ns: how long the guest stood still for it
+ * @lost: what is not in the file, because KVM gives it to nobody
  */
 struct snapshot_result {
 	uint8_t id[SNAPSHOT_ID_SIZE];
 	uint64_t written, paused_ns;
+	struct reasons lost;
 };
 
 /**
