@@ -9,7 +9,8 @@
 # A Linux guest is saved while it counts, and goes on; is saved again and ended; and comes back from
 # the file with its processes, their floating point, its files and its clock, as if nothing had been.
 # What was loaded and not let go is the same file again, byte by byte. It learns by its generation id
-# that it is not what it was. A disk that is full leaves the guest running and the old file in place.
+# that it is not what it was, and brought back twice it is two guests, which draw other random numbers.
+# A disk that is full leaves the guest running and the old file in place.
 # With 2 vCPUs; in its long form with 1 and compressed too, and with time that goes on meanwhile.
 
 # shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
@@ -47,6 +48,35 @@ full_disk() {
 	[ "$(cat small/file)" = old ] || fail "the old file does not stand"
 	[ "$(find small -type f | wc -l)" = 1 ] || fail "something is left: $(ls -a small)"
 	umount small
+}
+
+# draws: sets DRAWN to what the guest's kernel gives for random, once it knows of its new generation
+draws() {
+	until_true 20 "the guest did not make its random numbers anew" reseeded
+	told 20 'head -c 32 /dev/urandom | sha256sum'
+	DRAWN="$ANSWER $(generation)"
+}
+reseeded() {
+	told 20 "$FORKS"
+	[ "$ANSWER" = "1
+1" ]
+}
+
+# Two VMs from one file are two: neither has the other's secrets.
+twice() {
+	DRAWN_BEFORE=
+	for once in 1 2; do
+		VERB=restore
+		start file
+		draws
+		note "restore $once draws $DRAWN"
+		[ "${DRAWN%% *}" != "${DRAWN_BEFORE%% *}" ] || fail "both drew $DRAWN"
+		[ "${DRAWN##* }" != "${DRAWN_BEFORE##* }" ] || fail "both are of generation $DRAWN"
+		DRAWN_BEFORE=$DRAWN
+		say poweroff -f
+		finish 20
+		status_is 0
+	done
 }
 
 round() { # round CPUS COMPRESS CLOCK
@@ -111,6 +141,7 @@ $1
 
 ! long || round 1 none host
 round 2 none continue
+twice
 ! long || round 2 zstd continue
 ! long || round 2 zlib host
 
