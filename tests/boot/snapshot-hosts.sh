@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# hosts: stable sv57 stable-sv57
+# hosts: sv57 stable sv39
 # files: guests
 # time: 120
 #
@@ -9,15 +9,17 @@
 # left there. What `lkvm restore --dry-run` says of each beforehand must be what happens: the guest comes
 # back and finds everything as it was, or nothing starts, for the same reasons.
 #
-# Here three hosts in a row: Linux 6.12, then 7.x, then 6.12 again; tests/snapshot-hosts has all kinds of
+# Here three hosts in a row: Linux 7.x, then 6.12, then 7.x with narrower page tables; tests/snapshot-hosts has all kinds of
 # host save first, and then restore everything ($LKVM_HOSTS says what to do: save, restore, or both).
 #
-# A cell of the table is a file $LKVM_SHARE/hosts/cells/FILE,HOST: "ok", or the reasons, a line each.
+# A cell of the table is a file cells/FILE,HOST in that directory: "ok", or the reasons, a line each.
 
 # shellcheck source=tests/boot/lib.sh
 . "$FILES/lib.sh"
 
-STORE=$LKVM_SHARE/hosts
+# What another build has left is not looked at.
+KEY=$(cat "$LKVM" "$FILES/checker" "$FILES/snapshot-hosts.sh" | sha256sum | cut -c 1-12)
+STORE=$LKVM_SHARE/hosts-$KEY
 HOST=${LKVM_HOST-this}
 mkdir -p "$STORE/cells"
 
@@ -104,8 +106,9 @@ case ${LKVM_HOSTS-both} in
 save) save_all ;;
 restore) restore_all ;;
 both)
-	# The first of them begins anew.
-	[ "$HOST" != stable ] || rm -f "$STORE"/*,* "$STORE"/cells/*
+	for old in "$LKVM_SHARE"/hosts-*; do
+		[ "$old" = "$STORE" ] || rm -r "$old"
+	done
 	save_all
 	restore_all
 	;;

@@ -94,9 +94,11 @@ lines() {
 		usleep 30000
 		now
 		[ $((NOW - before)) -ge 3 ] || echo "timer: $before to $NOW is no 0.03 s" >>bad
-		n=$((n + 1))
-		echo "line $n of the log" >&5 || echo "share: line $n can't be written" >>bad
-		echo "tick $n"
+		for piece in 1 2 3 4 5 6 7 8 9 10; do
+			n=$((n + 1))
+			echo "line $n of the log" >&5 || echo "share: line $n can't be written" >>bad
+			echo "tick $n"
+		done
 	done
 	echo "$n" >lines.count
 }
@@ -132,7 +134,7 @@ await 60 '^tick '
 i=0
 while [ $i -lt "$CYCLES" ]; do
 	i=$((i + 1))
-	sleep "$((1 + i % 3))"
+	sleep "$((2 + i % 3))"
 	if [ $((i % 2)) = 0 ]; then
 		"$LKVM" snapshot traffic file || fail "cycle $i: it can't be saved"
 		alive
