@@ -4,7 +4,11 @@
  *
  *	u32 encoding (0 raw, 1 zlib, 2 zstd), u32 regions, u32 page size, u32 pages of a chunk
  *	for each region: u64 gpa, u64 size, u64 offset in the file (compressed: 0)
- *	for each region, for each of its chunks: u64 pages, u64 offset, u32 stored, u32 crc
+ *	for each region, for each of its chunks: u64 pages, u64 offset, u32 stored, u32 sum
+ *
+ * A chunk's sum: s is 0xcbf29ce484222325 at first; for each u64 of the bytes, the last one filled
+ * up with zeroes, and then for their number, s becomes (s ^ that) * 0x9e3779b97f4a7c15, and then s
+ * becomes s ^ (s >> 32). The lower half of s counts.
  *
  * There is but one way for a state to lie in a file: regions rise, each begins in the
  * file where the one before ended, and so do compressed chunks. So everything up to the
@@ -16,12 +20,43 @@
 
 #include "lkvm/xfer.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define HEAD_BYTES 16
 #define REGION_BYTES 24
 #define CHUNK_BYTES 24
+
+/* An odd number, so that no step maps two sums to one: a flipped bit is never lost on the way. */
+#define SUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
+
+static uint64_t sum_step(uint64_t sum, uint64_t word)
+{
+	sum = (sum ^ word) * SUM_FACTOR;
+	return sum ^ sum >> 32;
+}
+
+uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	uint64_t word;
+
+	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum = sum_step(sum, le64toh(word));
+	}
+	if (!len)
+		return sum;
+	word = 0;
+	memcpy(&word, p, len);
+	return sum_step(sum, le64toh(word));
+}
+
+uint32_t snapshot_sum_end(uint64_t sum, uint64_t len)
+{
+	return (uint32_t)sum_step(sum, len);
+}
 
 static uint64_t chunks_of(uint64_t size)
 {
@@ -83,7 +118,7 @@ static void load_chunk(struct snapshot_memory *m, const struct snapshot_region *
 	xfer_u64(x, &c->pages);
 	xfer_u64(x, &c->offset);
 	xfer_u32(x, &c->stored);
-	xfer_u32(x, &c->crc);
+	xfer_u32(x, &c->sum);
 	bytes = (uint64_t)__builtin_popcountll(c->pages) * SNAPSHOT_PAGE;
 	xfer_check(x, !(c->pages & ~all_pages(r, i)), "memory: a page lies outside its region");
 	xfer_check(x, raw ? c->stored == bytes : c->stored <= bytes && !c->stored == !bytes,

@@ -40,6 +40,11 @@ static unsigned int run_length(uint64_t pages, unsigned int from)
 	return n;
 }
 
+static uint32_t sum_of(const uint8_t *bytes, size_t len)
+{
+	return snapshot_sum_end(snapshot_sum(SNAPSHOT_SUM_FIRST, bytes, len), len);
+}
+
 /* The pages that are there, run by run; what is between them must be zero. */
 static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error *err)
 {
@@ -61,7 +66,7 @@ static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error
 		i += n;
 		w->gap = c->offset + i * SNAPSHOT_PAGE;
 	}
-	if (snapshot_crc(0, w->pages, c->stored) != c->crc)
+	if (sum_of(w->pages, c->stored) != c->sum)
 		return fail(err, "%s: damaged (its checksum is another)", w->what);
 	return 0;
 }
@@ -72,7 +77,7 @@ static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct er
 
 	if (snapshot_pread(w->m->file, w->stored, c->stored, c->offset, w->what, err))
 		return -1;
-	if (snapshot_crc(0, w->stored, c->stored) != c->crc)
+	if (sum_of(w->stored, c->stored) != c->sum)
 		return fail(err, "%s: damaged (its checksum is another)", w->what);
 	if (c->stored == len)
 		memcpy(w->pages, w->stored, len);

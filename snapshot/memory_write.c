@@ -76,6 +76,7 @@ static uint64_t touched(const struct pass *p, const struct memory_region *r, con
 static int write_raw(struct pass *p, const uint8_t *hva, struct snapshot_chunk *c,
 		     struct error *err)
 {
+	uint64_t sum = SNAPSHOT_SUM_FIRST;
 	unsigned int i = 0, n;
 
 	while (i < SNAPSHOT_CHUNK_PAGES) {
@@ -85,13 +86,14 @@ static int write_raw(struct pass *p, const uint8_t *hva, struct snapshot_chunk *
 			i++;
 			continue;
 		}
-		c->crc = snapshot_crc(c->crc, hva + i * SNAPSHOT_PAGE, n * SNAPSHOT_PAGE);
+		sum = snapshot_sum(sum, hva + i * SNAPSHOT_PAGE, n * SNAPSHOT_PAGE);
 		if (snapshot_write(p->w, hva + i * SNAPSHOT_PAGE, n * SNAPSHOT_PAGE,
 				   c->offset + i * SNAPSHOT_PAGE, err))
 			return -1;
 		c->stored += (uint32_t)(n * SNAPSHOT_PAGE);
 		i += n;
 	}
+	c->sum = snapshot_sum_end(sum, c->stored);
 	return 0;
 }
 
@@ -116,7 +118,7 @@ static int write_packed(struct pass *p, const uint8_t *hva, struct snapshot_chun
 		from = p->pages;
 	}
 	c->stored = (uint32_t)packed;
-	c->crc = snapshot_crc(0, from, packed);
+	c->sum = snapshot_sum_end(snapshot_sum(SNAPSHOT_SUM_FIRST, from, packed), packed);
 	p->at += packed;
 	return snapshot_write(p->w, from, packed, c->offset, err);
 }
@@ -141,7 +143,7 @@ static int write_chunk(struct pass *p, const struct memory_region *r, uint64_t c
 	xfer_u64(&p->x, &c.pages);
 	xfer_u64(&p->x, &c.offset);
 	xfer_u32(&p->x, &c.stored);
-	xfer_u32(&p->x, &c.crc);
+	xfer_u32(&p->x, &c.sum);
 	return ret;
 }
 

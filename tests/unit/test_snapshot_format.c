@@ -22,8 +22,8 @@
 
 #define RAM UINT64_C(0x80000000)
 
-#define GOLDEN_ID "8164af7d23f3378bd013e3a15a493b20"
-#define GOLDEN_CRC 0x65151f0d
+#define GOLDEN_ID "635db7945883f0838f69e2de45023074"
+#define GOLDEN_CRC 0xe85fc973
 
 static struct guest_memory mem;
 static struct error err;

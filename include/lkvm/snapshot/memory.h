@@ -21,12 +21,29 @@
  * @pages: bit n: page n is there; the others are zero
  * @offset: raw: of page 0, which may be a hole; compressed: of the first byte
  * @stored: bytes; as many as the pages have: they are not compressed
- * @crc: of the bytes of the pages that are there (compressed: as stored)
+ * @sum: of the bytes of the pages that are there (compressed: as stored)
  */
 struct snapshot_chunk {
 	uint64_t pages, offset;
-	uint32_t stored, crc;
+	uint32_t stored, sum;
 };
+
+/* What a sum of guest memory begins with. */
+#define SNAPSHOT_SUM_FIRST UINT64_C(0xcbf29ce484222325)
+
+/**
+ * snapshot_sum() - go on with the sum of a chunk's bytes
+ * @sum: SNAPSHOT_SUM_FIRST at first
+ * @len: a multiple of 8, but for the last piece
+ *
+ * Several times as fast as a CRC where there are no instructions for one.
+ */
+uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len);
+
+/**
+ * snapshot_sum_end() - what stands in the file, of @len bytes in all
+ */
+uint32_t snapshot_sum_end(uint64_t sum, uint64_t len);
 
 /**
  * struct snapshot_region - a region of RAM
