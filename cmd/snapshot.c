@@ -87,13 +87,15 @@ static void print_saved(const struct snapshot_options *o, const char *path, json
 {
 	json_int_t written = json_integer_value(json_object_get(result, "written"));
 	json_int_t paused = json_integer_value(json_object_get(result, "paused"));
-	json_t *lost;
+	json_t *lost = json_object_get(result, "lost");
 	char size[32];
 	size_t i;
 
-	json_array_foreach (json_object_get(result, "lost"), i, lost)
-		log_warning(o->log, "%s: %s", path,
-			    json_is_string(lost) ? json_string_value(lost) : "something is lost");
+	for (i = 0; i < json_array_size(lost); i++) {
+		const char *text = json_string_value(json_array_get(lost, i));
+
+		log_warning(o->log, "%s: %s", path, text ? text : "something is lost");
+	}
 	if (o->json) {
 		json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
