@@ -39,16 +39,15 @@ static uint64_t sum_step(uint64_t sum, uint64_t word)
 
 uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len)
 {
-	const uint8_t *p = buf;
-	uint64_t word;
+	const memory_word *p = __builtin_assume_aligned(buf, sizeof(*p));
+	const memory_word *end = p + len / sizeof(*p);
+	uint64_t word = 0;
 
-	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		sum = sum_step(sum, le64toh(word));
-	}
+	for (; p < end; p++)
+		sum = sum_step(sum, le64toh(*p));
+	len %= sizeof(*p);
 	if (!len)
 		return sum;
-	word = 0;
 	memcpy(&word, p, len);
 	return sum_step(sum, le64toh(word));
 }
