@@ -43,6 +43,13 @@ uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len)
 	const memory_word *end = p + len / sizeof(*p);
 	uint64_t word = 0;
 
+	/* By fours: the loop itself would cost as much as a third of the steps. */
+	for (; end - p >= 4; p += 4) {
+		sum = sum_step(sum, le64toh(p[0]));
+		sum = sum_step(sum, le64toh(p[1]));
+		sum = sum_step(sum, le64toh(p[2]));
+		sum = sum_step(sum, le64toh(p[3]));
+	}
 	for (; p < end; p++)
 		sum = sum_step(sum, le64toh(*p));
 	len %= sizeof(*p);
