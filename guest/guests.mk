@@ -3,7 +3,7 @@
 # The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
 #
 #   make guests     build/riscv64/guest/{walk,fill,hostile,irq,checker}  flat Images
-#                   build/riscv64/tools/{posted,huge,hostile-run} static programs
+#                   build/riscv64/tools/{posted,huge,hostile-run,kallsyms-elf}  static programs
 #
 # They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
 
@@ -37,7 +37,7 @@ $(O)/guest-init: $(GUEST_INIT_SRC) $(wildcard guest/init/*.h) guest/guests.mk
 .PHONY: guests
 guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_DIR)/checker \
 	$(GUEST_TOOLS_DIR)/posted \
-	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run
+	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run $(GUEST_TOOLS_DIR)/kallsyms-elf
 
 $(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
 	@mkdir -p $(@D)
@@ -73,6 +73,12 @@ $(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk
 
 # Plays the hostile guest's cases and watches the process.
 $(GUEST_TOOLS_DIR)/hostile-run: tests/boot/hostile.c guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<
+
+# A kernel's symbols for GDB.
+$(GUEST_TOOLS_DIR)/kallsyms-elf: tests/boot/kallsyms-elf.c guest/guests.mk
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<

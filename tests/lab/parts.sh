@@ -9,7 +9,7 @@
 # it but a few tools (setup_tools); the rest is unpacked below $CACHE, one directory per part:
 #
 #	qemu kernel-stable kernel-unstable busybox sysroot installer uboot peer helpers git
-#	rootfs
+#	gdb rootfs
 #	img/NAME-HASH		images made from parts (initramfs of the host, of guests)
 #	apt/SUITE-ARCH		a private apt: its own sources, lists and (empty) dpkg status
 #	lock/			one lock file per part, per private apt and for the images
@@ -34,7 +34,7 @@
 # Directory of the Debian keyring; signed-by below takes one file, not what the machine trusts.
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer helpers git
+PARTS=(qemu sysroot kernel-stable kernel-unstable busybox installer uboot peer helpers git gdb
 	rootfs)
 
 # What each kind of work needs from the machine itself, as package names.
@@ -71,7 +71,7 @@ tools_list() {
 	tools-test)
 		printf '%s\n' gcc libc6-dev make pkg-config check libfdt-dev zlib1g-dev libzstd-dev \
 			liburing-dev libjansson-dev device-tree-compiler clang libclang-rt-dev clang-format clang-tidy \
-			cppcheck shellcheck mandoc zstd xz-utils
+			cppcheck shellcheck mandoc zstd xz-utils gdb-multiarch
 		;;
 	tools-rootfs)
 		printf '%s\n' mmdebstrap
@@ -588,27 +588,33 @@ part_helpers() {
 	rm -rf "$all"
 }
 
-# git for the host, as git.tar to be unpacked anywhere: the one program, which has in it all
-# commands that need no network, behind its own loader.
-part_git() {
-	local all=$1/.all dir=$1/.git libs
+# pack_program DIR PROGRAM: DIR/PROGRAM.tar, to be unpacked anywhere on the host: the program out of the
+# Debian package of its name, with its libraries, behind its own loader.
+pack_program() {
+	local all=$1/.all dir=$1/.dir name=$2 libs
 
 	mkdir -p "$all" "$dir/lib" || return 1
-	fetch_unstable riscv64 "$all" get_closure git || return 1
+	fetch_unstable riscv64 "$all" get_closure "$name" || return 1
 	libs=$(cd "$all" && dirname "$(find usr/lib -name libc.so.6 | head -n 1)")
-	cp "$all/usr/bin/git" "$dir/git.bin" &&
+	cp "$all/usr/bin/$name" "$dir/$name.bin" &&
 		cp -L "$(find "$all/usr/lib" -name 'ld-linux-riscv64-*.so.*' | head -n 1)" \
 			"$dir/ld.so" &&
-		copy_libs "$all/$libs" "$dir/lib" "$dir/git.bin" || return 1
-	cat >"$dir/git" <<-'SH'
+		copy_libs "$all/$libs" "$dir/lib" "$dir/$name.bin" || return 1
+	cat >"$dir/$name" <<-SH
 		#!/bin/sh
-		here=$(dirname "$0")
-		exec "$here/ld.so" --library-path "$here/lib" --argv0 git "$here/git.bin" "$@"
+		here=\$(dirname "\$0")
+		exec "\$here/ld.so" --library-path "\$here/lib" --argv0 $name "\$here/$name.bin" "\$@"
 	SH
-	chmod 755 "$dir/git"
-	tar -C "$dir" -cf "$1/git.tar" git git.bin ld.so lib || return 1
+	chmod 755 "$dir/$name"
+	tar -C "$dir" -cf "$1/$name.tar" "$name" "$name.bin" ld.so lib || return 1
 	rm -rf "$all" "$dir"
 }
+
+# git has in the one program all commands that need no network.
+part_git() { pack_program "$1" git; }
+
+# GDB, without what its Python would need, which it then does without.
+part_gdb() { pack_program "$1" gdb-multiarch; }
 
 # A Debian system for guests, as the disk image rootfs.img. mmdebstrap fetches and unpacks packages
 # here, without running any of their code; their scripts run in the emulated host. Python, which
@@ -719,7 +725,7 @@ ensure() {
 		esac
 		check_tree "$CACHE/$part" || setup_tools tools-lab
 		case $part in
-		peer | helpers | git) check_tree "$CACHE/$part" || setup_tools tools-build ;;
+		peer | helpers | git | gdb) check_tree "$CACHE/$part" || setup_tools tools-build ;;
 		esac
 		make_tree "$part" "$CACHE/$part" "part_$part"
 		ENSURED[$part]=1
