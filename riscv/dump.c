@@ -9,8 +9,9 @@
  * Where the kernel sees memory is read out of the tables of the first hart that has paging
  * on. The distance between virtual and guest address that most of RAM has is the kernel's
  * linear map, and all RAM is put there. Other runs, as the kernel's own image, come beside
- * it where they are large enough to be worth a segment. A kernel that lies about its tables
- * gets a file that says so; what is read is bounded.
+ * it where they are large enough to be worth a segment, and so do the pages of each hart's
+ * stack, which Linux has elsewhere (CONFIG_VMAP_STACK), and no backtrace without. A kernel that
+ * lies about its tables gets a file that says so; what is read is bounded.
  *
  * Thread and lock: the loop's thread, vCPUs parked. Nothing is saved.
  */
@@ -36,6 +37,10 @@ const uint32_t arch_dump_flags = FLAG_COMPRESSED | FLAG_DOUBLE;
 
 /* Smaller pieces of the kernel's address space are left away. */
 #define RUN_MIN (512 * KIB)
+
+#define PAGE UINT64_C(4096)
+/* From the one that sp is in; Linux has 4 on most machines, and 16 with KASAN. */
+#define STACK_PAGES 16
 
 /**
  * struct status - NT_PRSTATUS of a 64-bit RISC-V Linux
@@ -180,6 +185,48 @@ static void find_runs(struct vm *vm, struct runs *runs)
 	}
 }
 
+static bool is_shown(const struct dump_segment *list, size_t nr, uint64_t va)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (va - list[i].va < list[i].size)
+			return true;
+	return false;
+}
+
+/* Does the page follow upon @s, here and there? */
+static bool follows(const struct dump_segment *s, uint64_t va, gpa_t gpa)
+{
+	return s->va + s->size == va && s->gpa + s->size == gpa;
+}
+
+/* What is mapped from the hart's stack pointer on, and not shown yet. Return: the new @nr. */
+static size_t add_stack(const struct vcpu *vcpu, struct dump_segment *list, size_t nr)
+{
+	const struct guest_memory *mem = &vcpu->vm->mem;
+	uint64_t satp = reg_long_or_zero(&vcpu->kvm, REG_CSR, CSR_SATP);
+	uint64_t va = align_down(reg_long_or_zero(&vcpu->kvm, REG_CORE, CORE_SP), PAGE);
+	const struct memory_region *r;
+	size_t first = nr;
+	unsigned int i;
+	uint64_t len;
+	gpa_t gpa;
+
+	for (i = 0; i < STACK_PAGES && nr < DUMP_SEGMENTS_MAX; i++, va += PAGE) {
+		if (is_shown(list, nr, va) || !walk(mem, satp, va, &gpa, &len))
+			break;
+		r = memory_find(mem, gpa, PAGE);
+		if (!r || r->file)
+			break;
+		if (nr > first && follows(&list[nr - 1], va, gpa))
+			list[nr - 1].size += PAGE;
+		else
+			list[nr++] = (struct dump_segment){va, gpa, PAGE};
+	}
+	return nr;
+}
+
 size_t arch_dump_segments(struct vm *vm, struct dump_segment *list)
 {
 	struct runs *runs = calloc(1, sizeof(*runs));
@@ -203,5 +250,7 @@ size_t arch_dump_segments(struct vm *vm, struct dump_segment *list)
 		if (distance(&runs->list[i]) != linear)
 			list[nr++] = runs->list[i];
 	free(runs);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		nr = add_stack(&vm->vcpus[i], list, nr);
 	return nr;
 }

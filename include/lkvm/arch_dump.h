@@ -21,7 +21,7 @@ struct dump_segment {
 	uint64_t size;
 };
 
-#define DUMP_SEGMENTS_MAX 256
+#define DUMP_SEGMENTS_MAX 1024
 
 /**
  * arch_dump_segments() - where the guest's kernel sees RAM

@@ -79,7 +79,7 @@ gdb 100 'core-file core' 'info threads' 'thread apply all backtrace' 'x/s linux_
 said 'LWP 1' gdb.out
 said 'LWP 2' gdb.out
 said '<linux_banner>:.*"Linux version ' gdb.out
-said '^#1  0x[0-9a-f]+ in [_a-z.]+' gdb.out
+[ "$(grep -cE '^#1  0x[0-9a-f]+ in [_a-z.]+' gdb.out)" = 2 ] || fail "not each hart has a backtrace"
 said '^gp +0xffffffff[0-9a-f]+' gdb.out
 say 'poweroff -f'
 finish 30

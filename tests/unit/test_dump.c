@@ -22,6 +22,7 @@
 #define TABLE (RAM + 32 * MIB)
 #define LINK UINT64_C(0xffffffff80000000)
 #define LINEAR UINT64_C(0xffffffd600000000)
+#define STACKS UINT64_C(0xffffffc600000000)
 
 static struct rig rig;
 static struct error err;
@@ -224,6 +225,64 @@ START_TEST(by_page_tables)
 }
 END_TEST
 
+static void stack(unsigned int hart, uint64_t sp)
+{
+	fake_vcpu(rig.host, hart)->csr[CSR_SATP] = UINT64_C(8) << 60 | TABLE >> 12;
+	fake_vcpu(rig.host, hart)->core[CORE_SP] = sp;
+}
+
+/* Of 4 KiB pages, from that of sp to the gap behind the stack. */
+START_TEST(stacks)
+{
+	const Elf64_Phdr *p;
+	unsigned int nr;
+	uint8_t *file;
+	size_t len;
+
+	scribble();
+	page_tables();
+	entry(TABLE, STACKS >> 30 & 511, TABLE + 0x4000, 1);
+	entry(TABLE + 0x4000, 0, TABLE + 0x5000, 1);
+	/* Below sp; two that follow each other, one that does not; the gap; another's. */
+	entry(TABLE + 0x5000, 0, RAM + 0x100000, 15);
+	entry(TABLE + 0x5000, 1, RAM + 0x101000, 15);
+	entry(TABLE + 0x5000, 2, RAM + 0x102000, 15);
+	entry(TABLE + 0x5000, 3, RAM + 0x200000, 15);
+	entry(TABLE + 0x5000, 5, RAM + 0x201000, 15);
+	/* No RAM is there. */
+	entry(TABLE + 0x5000, 6, 0x10000000, 15);
+	stack(0, STACKS + 0x1ff0);
+	stack(1, STACKS + 0x5008);
+	file = dump(&len);
+	p = segments(file, len, &nr);
+	ck_assert_uint_eq(nr, 7);
+	segment(file, len, p + 4, STACKS + 0x1000, RAM + 0x101000, 0x2000);
+	segment(file, len, p + 5, STACKS + 0x3000, RAM + 0x200000, 0x1000);
+	segment(file, len, p + 6, STACKS + 0x5000, RAM + 0x201000, 0x1000);
+	munmap(file, len);
+}
+END_TEST
+
+/* One that lies in what is shown anyhow, and none. */
+START_TEST(stacks_elsewhere)
+{
+	const Elf64_Phdr *p;
+	unsigned int nr;
+	uint8_t *file;
+	size_t len;
+
+	scribble();
+	page_tables();
+	stack(0, LINEAR + 0x1230);
+	stack(1, 0);
+	file = dump(&len);
+	p = segments(file, len, &nr);
+	ck_assert_uint_eq(nr, 4);
+	ck_assert_uint_eq(p[3].p_vaddr, LINK);
+	munmap(file, len);
+}
+END_TEST
+
 static long full(void *opaque, int fd, const void *buf, size_t len, uint64_t offset)
 {
 	int *left = opaque;
@@ -271,6 +330,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, bare);
 	tcase_add_test(tc, by_page_tables);
+	tcase_add_test(tc, stacks);
+	tcase_add_test(tc, stacks_elsewhere);
 	tcase_add_test(tc, full_disk);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
