@@ -380,10 +380,15 @@ static int settle(struct run_options *o, const struct operands *ops, struct log 
 /* What the VM is to do besides running. */
 static int accompany(struct run_options *o, struct vm *vm, struct error *err)
 {
-	bool later = script_goes_on(&o->script);
+	bool guest = vm->ready.awaited, later = script_goes_on(&o->script) && !guest;
 
-	if (vm_let_debug(vm, &o->common, err) || service_begin(&o->service, vm, later, err))
+	if (vm_let_debug(vm, &o->common, err) ||
+	    service_begin(&o->service, vm, later || guest, err))
 		return -1;
+	if (guest) {
+		vm->ready.heard = service_guest_ready;
+		vm->ready.opaque = &o->service;
+	}
 	if (later) {
 		o->script.run.on_done = service_ready;
 		o->script.run.opaque = &o->service;

@@ -2,7 +2,8 @@
 /*
  * Readiness of a VM (service.h). A VM is ready when its vCPUs run and commands reach it; with
  * a script behind which it goes on, when the script's last step is done: then "ready" may
- * mean what the guest itself says about it.
+ * mean what the guest itself says about it; and where the guest is to say so over vsock
+ * ("--vsock CID,ready=PORT"), when it does.
  *
  * Thread: the loop's. A manager that can't be told is a warning: the VM runs.
  */
@@ -27,6 +28,23 @@ void service_ready(void *opaque)
 
 	snprintf(state, sizeof(state), "READY=1\nSTATUS=%s, %u vCPUs",
 		 s->vm->paused ? "paused" : "running", s->vm->nr_vcpus);
+	tell(s, state);
+}
+
+void service_guest_ready(void *opaque, const char *status)
+{
+	struct service *s = opaque;
+	char state[192];
+
+	/* It is a stranger, who may say it a million times. */
+	if (s->told)
+		return;
+	s->told = true;
+	if (!*status) {
+		service_ready(s);
+		return;
+	}
+	snprintf(state, sizeof(state), "READY=1\nSTATUS=%s", status);
 	tell(s, state);
 }
 

@@ -11,11 +11,13 @@
 
 /**
  * struct service - start with SERVICE_INIT
+ * @told: the guest has said that it is ready
  */
 struct service {
 	struct notify notify;
 	struct vm *vm;
 	struct loop_work ready;
+	bool told;
 };
 
 #define SERVICE_INIT                                                                               \
@@ -35,6 +37,11 @@ int service_begin(struct service *s, struct vm *vm, bool later, struct error *er
  * service_ready() - tell that the VM is ready (loop thread); @opaque: a struct service
  */
 void service_ready(void *opaque);
+
+/**
+ * service_guest_ready() - the same, in the guest's own words (@status, "" for none); told once
+ */
+void service_guest_ready(void *opaque, const char *status);
 
 /**
  * service_end() - after vm_run(), before vm_destroy(): tell that it is ending

@@ -175,6 +175,19 @@ static void tell(void *opaque, const char *event, const char *device, const char
 		      json_pack("{s:s, s:I}", "device", device, figure, (json_int_t)value));
 }
 
+static void ready(void *opaque, const char *status)
+{
+	struct vm *vm = ((const struct arch_vm *)opaque)->vm;
+
+	if (!status) {
+		vm->ready.awaited = true;
+		return;
+	}
+	control_event(vm->control, "ready", json_pack("{s:s}", "status", status));
+	if (vm->ready.heard)
+		vm->ready.heard(vm->ready.opaque, status);
+}
+
 static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, struct error *err)
 {
 	const struct vm_config *cfg = a->vm->cfg;
@@ -193,6 +206,7 @@ static int build_one(struct arch_vm *a, size_t index, struct machine_virtio *v, 
 		.index = index,
 		.place = place,
 		.event = tell,
+		.ready = ready,
 		.opaque = a,
 	};
 	struct error why;

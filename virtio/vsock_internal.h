@@ -2,7 +2,8 @@
 /*
  * What the parts of the socket device share: virtio/vsock.c (queues and packets),
  * virtio/vsock_conn.c (connections), virtio/vsock_flow.c (their packets and data),
- * virtio/vsock_vhost.c (the kernel's form).
+ * virtio/vsock_vhost.c (the kernel's form), virtio/vsock_unix.c (unix sockets),
+ * virtio/vsock_ready.c (the guest's word that it is ready).
  */
 #ifndef LKVM_VSOCK_INTERNAL_H
 #define LKVM_VSOCK_INTERNAL_H
@@ -206,5 +207,13 @@ void vsock_send_buffer(struct vsock_conn *conn);
 void vsock_config(uint64_t cid, uint8_t *config);
 void vsock_transfer(struct virtio_device *vdev, struct xfer *x, void *state);
 void vsock_event(struct virtio_device *vdev, struct vsock_state *state);
+
+/**
+ * vsock_ready_start() - from now on (loop's thread)
+ * @path: the host's port P is the socket @path_P; NULL: P of AF_VSOCK. NULL for @ready is allowed
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int vsock_ready_start(struct vsock_ready *ready, const char *path, struct error *err);
 
 #endif /* LKVM_VSOCK_INTERNAL_H */

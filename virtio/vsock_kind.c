@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * "--vsock CID[,uds=PATH][,vhost=auto|on|off]": which form of the socket device a VM
- * gets. By vhost=auto it is the kernel's where /dev/vhost-vsock can be opened and no
+ * "--vsock CID[,uds=PATH][,vhost=auto|on|off][,ready=PORT]": which form of the socket
+ * device a VM gets. By vhost=auto it is the kernel's where /dev/vhost-vsock can be opened and no
  * path for unix sockets was given, and unix sockets else; which one is said when the VM
  * starts, as a warning where it is not the one that was preferred. No state.
  */
@@ -14,12 +14,15 @@
 
 enum { VHOST_AUTO, VHOST_ON, VHOST_OFF };
 
+#define NO_PORT UINT64_MAX
+
 /**
  * struct vsock_words - the option's parts
  */
 struct vsock_words {
 	const char *uds;
 	int vhost;
+	uint64_t ready;
 };
 
 static const char *const vhost_words[] = {"auto", "on", "off", NULL};
@@ -31,6 +34,9 @@ static const struct suboption rows[] = {
 	{"vhost", SUBOPTION_WORD, offsetof(struct vsock_words, vhost), .words = vhost_words,
 	 .help = "by the host's kernel (AF_VSOCK); auto: where that is to be had and there is "
 		 "no uds="},
+	{"ready", SUBOPTION_UINT, offsetof(struct vsock_words, ready), .max = UINT32_MAX - 1,
+	 .arg = "PORT",
+	 .help = "the VM is ready when the guest says READY=1 to port PORT of the host"},
 	{.name = NULL},
 };
 
@@ -46,7 +52,7 @@ static int parse_cid(const char *text, uint64_t *cid, struct error *err)
 }
 
 static int choose(const struct virtio_world *world, uint64_t cid, const struct vsock_words *words,
-		  struct virtio_device **vdev, struct error *err)
+		  struct vsock_ready *ready, struct virtio_device **vdev, struct error *err)
 {
 	struct error why;
 	struct vhost vhost = {.fd = -1};
@@ -67,9 +73,9 @@ static int choose(const struct virtio_world *world, uint64_t cid, const struct v
 				    world->name, why.msg);
 	}
 	if (!ret)
-		*vdev = vsock_vhost_build(world, cid, &vhost, err);
+		*vdev = vsock_vhost_build(world, cid, &vhost, ready, err);
 	else
-		*vdev = vsock_unix_build(world, cid, words->uds, err);
+		*vdev = vsock_unix_build(world, cid, words->uds, ready, err);
 	if (!ret && !*vdev)
 		vhost_close(&vhost);
 	return *vdev ? 0 : -1;
@@ -78,7 +84,8 @@ static int choose(const struct virtio_world *world, uint64_t cid, const struct v
 static int build(const struct virtio_world *world, const char *text, struct virtio_device **vdev,
 		 struct error *err)
 {
-	struct vsock_words words = {.vhost = VHOST_AUTO};
+	struct vsock_words words = {.vhost = VHOST_AUTO, .ready = NO_PORT};
+	struct vsock_ready *ready = NULL;
 	const char *cid_text = NULL;
 	char *copy = NULL;
 	uint64_t cid;
@@ -88,8 +95,16 @@ static int build(const struct virtio_world *world, const char *text, struct virt
 	ret = suboptions_parse(text, &cid_text, rows, &words, &copy, err);
 	if (!ret)
 		ret = parse_cid(cid_text ? cid_text : "", &cid, err);
+	if (!ret && !words.ready)
+		ret = fail(err, "ready=0: a port of the host is 1 to %u", UINT32_MAX - 1);
+	if (!ret && words.ready != NO_PORT) {
+		ready = vsock_ready_new(world, cid, (uint32_t)words.ready, err);
+		ret = ready ? 0 : -1;
+	}
 	if (!ret)
-		ret = choose(world, cid, &words, vdev, err);
+		ret = choose(world, cid, &words, ready, vdev, err);
+	if (ret)
+		vsock_ready_free(ready);
 	free(copy);
 	return ret;
 }

@@ -31,7 +31,7 @@
  */
 #include "lkvm/runtime.h"
 #include "lkvm/unix_socket.h"
-#include "lkvm/virtio/vsock.h"
+#include "vsock_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -102,6 +102,7 @@ struct unix_side {
 	struct stream streams, *closed;
 	unsigned int clients;
 	bool busy;
+	struct vsock_ready *ready;
 	struct loop_timer tick, timer;
 	uint64_t armed, listen_at;
 };
@@ -535,7 +536,7 @@ static int on_start(void *opaque, struct error *err)
 	log_info(side->log,
 		 "%s: unix sockets: the guest's port P by %s and \"CONNECT P\", the host's by %s_P",
 		 side->vdev->name, side->socket.addr.sun_path, side->socket.addr.sun_path);
-	return 0;
+	return vsock_ready_start(side->ready, side->socket.addr.sun_path, err);
 }
 
 static void on_destroy(void *opaque)
@@ -547,6 +548,7 @@ static void on_destroy(void *opaque)
 		next = s->next;
 		close_stream(s);
 	}
+	vsock_ready_free(side->ready);
 	loop_timer_cancel(&side->tick);
 	loop_timer_cancel(&side->timer);
 	if (side->epoll >= 0) {
@@ -574,7 +576,8 @@ static const struct vsock_host_ops unix_ops = {
 };
 
 struct virtio_device *vsock_unix_build(const struct virtio_world *world, uint64_t cid,
-				       const char *path, struct error *err)
+				       const char *path, struct vsock_ready *ready,
+				       struct error *err)
 {
 	struct unix_side *side;
 
@@ -607,6 +610,7 @@ struct virtio_device *vsock_unix_build(const struct virtio_world *world, uint64_
 		free(side);
 		return NULL;
 	}
+	side->ready = ready;
 	side->vdev = virtio_vsock_device(side->vsock);
 	return side->vdev;
 }

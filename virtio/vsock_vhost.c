@@ -32,6 +32,7 @@ struct vsock_vhost {
 	struct loop *loop;
 	uint64_t cid;
 	struct vsock_state state;
+	struct vsock_ready *ready;
 	bool ran;
 };
 
@@ -68,7 +69,7 @@ static int on_start(struct virtio_device *vdev, struct error *err)
 				  (unsigned long long)v->cid);
 	log_info(vdev->log, "%s: by the kernel (%s), CID %llu", vdev->name, VHOST_VSOCK_PATH,
 		 (unsigned long long)v->cid);
-	return 0;
+	return vsock_ready_start(v->ready, NULL, err);
 }
 
 static int set_running(struct vsock_vhost *v, int on)
@@ -144,6 +145,7 @@ static void on_destroy(struct virtio_device *vdev)
 	struct vsock_vhost *v = from_vdev(vdev);
 
 	virtio_device_fini(vdev);
+	vsock_ready_free(v->ready);
 	vhost_close(&v->vhost);
 	free(v);
 }
@@ -164,7 +166,8 @@ static const struct virtio_device_ops vsock_vhost_ops = {
 };
 
 struct virtio_device *vsock_vhost_build(const struct virtio_world *world, uint64_t cid,
-					const struct vhost *vhost, struct error *err)
+					const struct vhost *vhost, struct vsock_ready *ready,
+					struct error *err)
 {
 	const uint64_t own = VIRTIO_BIT(VSOCK_F_SEQPACKET);
 	struct vsock_vhost *v = calloc(1, sizeof(*v));
@@ -179,6 +182,7 @@ struct virtio_device *vsock_vhost_build(const struct virtio_world *world, uint64
 	v->vhost = *vhost;
 	v->loop = world->loop;
 	v->cid = cid;
+	v->ready = ready;
 	v->state.next_port = VSOCK_FIRST_PORT;
 	v->vdev.offered = vhost_offer(vhost, v->vdev.offered, own);
 	return &v->vdev;

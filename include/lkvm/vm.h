@@ -75,6 +75,17 @@ struct vm_reader {
 };
 
 /**
+ * struct vm_ready - who hears from the guest itself that it is ready (loop thread)
+ * @awaited: a device was asked to listen for that (set before vm_create() returns)
+ * @heard: @status: the guest's words, printable; may be called more than once. NULL: nobody
+ */
+struct vm_ready {
+	bool awaited;
+	void (*heard)(void *opaque, const char *status);
+	void *opaque;
+};
+
+/**
  * struct vm - one virtual machine
  * @cfg: what was asked
  * @log: where it speaks
@@ -99,6 +110,7 @@ struct vm_reader {
  * @resets: how often the guest was restarted
  * @origin: the saved state that it came from
  * @reader: or NULL (loop thread)
+ * @ready: what the guest says of itself
  * @reset_asked: the user wants the reset that is due (loop thread)
  */
 struct vm {
@@ -135,6 +147,7 @@ struct vm {
 	uint64_t resets;
 	struct vm_origin origin;
 	struct vm_reader *reader;
+	struct vm_ready ready;
 	bool reset_asked;
 	struct ratelimit mmio_rl, sbi_rl, csr_rl;
 };

@@ -4,7 +4,7 @@
 # files: own modules
 # lab: --helpers
 # time: 240
-# long: 3000
+# long: 3600
 #
 # Commands in guests, one after the other, of every kind of end: the command's own status, no such
 # command, a panic, the time limit, a refused start, a signal; by pipes and at a terminal. Each run

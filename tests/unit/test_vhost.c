@@ -313,7 +313,7 @@ static struct virtio_device *make(struct rig *rig)
 	ck_assert_int_eq(vhost_open(&vhost, (struct vhost_sys){&kernel_ops, &rig->k},
 				    VHOST_VSOCK_PATH, &err),
 			 0);
-	vdev = vsock_vhost_build(&world, VD_CID, &vhost, &err);
+	vdev = vsock_vhost_build(&world, VD_CID, &vhost, NULL, &err);
 	ck_assert_ptr_nonnull(vdev);
 	/* Until here the world does not know. */
 	ck_assert_uint_eq(rig->k.cid, 0);

@@ -53,7 +53,7 @@ static void start(struct rig *rig)
 	struct error err;
 
 	world_init(rig);
-	vdev = vsock_unix_build(&rig->world, VD_CID, rig->path, &err);
+	vdev = vsock_unix_build(&rig->world, VD_CID, rig->path, NULL, &err);
 	ck_assert_ptr_nonnull(vdev);
 	/* Nothing is there before the start. */
 	ck_assert_int_ne(access(rig->path, F_OK), 0);
@@ -200,7 +200,7 @@ END_TEST
 
 static int try_start(struct rig *rig, const char *path, struct error *err)
 {
-	struct virtio_device *vdev = vsock_unix_build(&rig->world, VD_CID, path, err);
+	struct virtio_device *vdev = vsock_unix_build(&rig->world, VD_CID, path, NULL, err);
 	int ret;
 
 	if (!vdev)
@@ -267,7 +267,7 @@ START_TEST(default_path)
 
 	world_init(&rig);
 	setenv("XDG_RUNTIME_DIR", rig.dir, 1);
-	vdev = vsock_unix_build(&rig.world, VD_CID, NULL, &err);
+	vdev = vsock_unix_build(&rig.world, VD_CID, NULL, NULL, &err);
 	ck_assert_msg(!virtio_device_start(vdev, &err), "%s", err.msg);
 	snprintf(path, sizeof(path), "%s/lkvm/vm.vsock", rig.dir);
 	ck_assert_int_eq(stat(path, &st), 0);

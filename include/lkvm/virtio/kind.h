@@ -41,7 +41,9 @@
  *         while the device is built. Returns the address, or 0 with @err set.
  * @event: tell who listens to the VM's events that @device has a new @figure, as an event of
  *         that name; loop's thread, @opaque as for @place. NULL: nobody does
- * @opaque: for @place and @event; outlives the device
+ * @ready: the guest tells (@status, printable) that it is ready, loop's thread; or (NULL) it
+ *         will, while the device is built. @opaque as for @place. NULL: nobody asks
+ * @opaque: for @place, @event and @ready; outlives the device
  */
 struct virtio_world {
 	const char *name;
@@ -57,6 +59,7 @@ struct virtio_world {
 	gpa_t (*place)(void *opaque, int fd, uint64_t size, bool read_only, struct error *err);
 	void (*event)(void *opaque, const char *event, const char *device, const char *figure,
 		      uint64_t value);
+	void (*ready)(void *opaque, const char *status);
 	void *opaque;
 };
 

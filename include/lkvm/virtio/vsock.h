@@ -38,6 +38,7 @@
 
 struct virtio_vsock;
 struct vsock_conn;
+struct vsock_ready;
 
 /**
  * struct vsock_host_ops - the host's side of a socket device
@@ -133,9 +134,24 @@ void virtio_vsock_tick(struct virtio_vsock *vsock);
 /* --- the forms a VM uses -------------------------------------------------------------- */
 
 /**
+ * vsock_ready_new() - listen for the guest's word that it is ready
+ * @port: of the host, which the guest connects to
+ *
+ * Return: for one of the two below; NULL with @err set.
+ */
+struct vsock_ready *vsock_ready_new(const struct virtio_world *world, uint64_t cid, uint32_t port,
+				    struct error *err);
+
+/**
+ * vsock_ready_free() - listen no more (loop's thread); NULL is allowed
+ */
+void vsock_ready_free(struct vsock_ready *ready);
+
+/**
  * vsock_unix_build() - a socket device whose host side is unix sockets
  * @path: of the socket to listen on; port P of the host is the socket @path_P. NULL:
  *        NAME.vsock in the directory of the control socket
+ * @ready: belongs to the device when this succeeds; NULL: none
  *
  * The guest's programs are reached by connecting to @path and saying "CONNECT PORT\n";
  * the answer is "OK HOSTPORT\n", or the end. The socket is made by the start operation
@@ -144,20 +160,23 @@ void virtio_vsock_tick(struct virtio_vsock *vsock);
  * Return: the device, or NULL with @err set.
  */
 struct virtio_device *vsock_unix_build(const struct virtio_world *world, uint64_t cid,
-				       const char *path, struct error *err);
+				       const char *path, struct vsock_ready *ready,
+				       struct error *err);
 
 /**
  * vsock_vhost_build() - a socket device that the kernel serves
  * @vhost: /dev/vhost-vsock, open; it belongs to the device when this succeeds
+ * @ready: likewise; NULL: none
  *
  * Return: the device, or NULL with @err set.
  */
 struct virtio_device *vsock_vhost_build(const struct virtio_world *world, uint64_t cid,
-					const struct vhost *vhost, struct error *err);
+					const struct vhost *vhost, struct vsock_ready *ready,
+					struct error *err);
 
 #define VHOST_VSOCK_PATH "/dev/vhost-vsock"
 
-/* "--vsock CID[,uds=PATH][,vhost=auto|on|off]" */
+/* "--vsock CID[,uds=PATH][,vhost=auto|on|off][,ready=PORT]" */
 extern const struct virtio_kind virtio_vsock_kind;
 
 #endif /* LKVM_VIRTIO_VSOCK_H */

@@ -17,6 +17,7 @@
  *	vsock hold ADDRESS N		N connections at a time, a byte on each: says "vsock: held",
  *					and "vsock: N ended" when the other side has ended all
  *	vsock refused ADDRESS		says "vsock: refused" where nobody answers
+ *	vsock say ADDRESS LINE...	says these lines there, and leaves
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -287,6 +288,19 @@ static int hold(const char *address, unsigned int nr)
 	return 0;
 }
 
+static int say(const char *address, char *const *lines)
+{
+	int fd = connect_to(address);
+
+	if (fd < 0)
+		die(address);
+	for (; *lines; lines++)
+		if (dprintf(fd, "%s\n", *lines) < 0)
+			die("send");
+	close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 2 ? argv[1] : "";
@@ -299,12 +313,14 @@ int main(int argc, char **argv)
 			    argc > 4 ? (unsigned int)atoi(argv[4]) : 1);
 	if (!strcmp(word, "hold") && argc > 3)
 		return hold(argv[2], (unsigned int)atoi(argv[3]));
+	if (!strcmp(word, "say"))
+		return say(argv[2], argv + 3);
 	if (!strcmp(word, "refused")) {
 		if (connect_to(argv[2]) >= 0)
 			return 1;
 		printf("vsock: refused\n");
 		return 0;
 	}
-	fprintf(stderr, "usage: vsock serve|echo|hold|refused ADDRESS [BYTES|NR [TIMES]]\n");
+	fprintf(stderr, "usage: vsock serve|echo|hold|refused|say ADDRESS [BYTES|NR|LINE [...]]\n");
 	return 2;
 }
