@@ -464,9 +464,7 @@ int command_prepare(struct command_run *c, struct vm_config *vm, int argc, char 
 		vm->console = CONSOLE_VIRTIO;
 	else
 		vm->console_in = vm->console_out = -1;
-	if (!vm->nodefaults)
-		vm->params =
-			text(c, "quiet%s%s", vm->params ? " " : "", vm->params ? vm->params : "");
+	vm->quiet = true;
 	vm->on_reset = RESET_EXIT;
 	return 0;
 }

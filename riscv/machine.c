@@ -389,9 +389,12 @@ static int make_bootargs(struct arch_vm *a, struct error *err)
 		return cfg->params && !a->bootargs ? fail(err, "no memory for the command line")
 						   : 0;
 	}
-	/* The user's words come last, so that they win. */
-	ret = asprintf(&a->bootargs, "%s panic=1%s%s%s", console, levels, *params ? " " : "",
-		       params);
+	/*
+	 * The user's words come last, so that they win. A kernel that is to be quiet is told so
+	 * before its early console, which would say all that was said until then.
+	 */
+	ret = asprintf(&a->bootargs, "%s%s panic=1%s%s%s", cfg->quiet ? "quiet " : "", console,
+		       levels, *params ? " " : "", params);
 	if (ret < 0) {
 		a->bootargs = NULL;
 		return fail(err, "no memory for the command line");

@@ -88,6 +88,7 @@ struct vm_image {
  * @initrd_fd: in place of @initrd: an open file; 0: none
  * @params: the user's kernel command line, or NULL
  * @nodefaults: add nothing to it
+ * @quiet: the kernel is to say warnings only, from its first line
  * @cpus: vCPUs, at least 1
  * @mem, @nr_mem: RAM
  * @console: which console @console_in and @console_out are connected to
@@ -108,7 +109,7 @@ struct vm_config {
 	const char *kernel, *initrd, *firmware;
 	int initrd_fd;
 	const char *params;
-	bool nodefaults;
+	bool nodefaults, quiet;
 	unsigned int cpus;
 	struct mem_request mem[MEMORY_MAX_REGIONS];
 	size_t nr_mem;
