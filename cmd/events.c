@@ -49,13 +49,25 @@ static int print_events(struct control_client *c, struct error *err)
 	return fflush(stdout) ? 1 : 0;
 }
 
+/* What came together with the answer to listen_to() is not to be waited for. */
+static int wait_for_some(struct control_client **clients, struct pollfd *pfds, int nr)
+{
+	int i, some = 0;
+
+	for (i = 0; i < nr; i++) {
+		pfds[i].revents = pfds[i].fd >= 0 && control_has_more(clients[i]) ? POLLIN : 0;
+		some += !!pfds[i].revents;
+	}
+	return some ? some : poll(pfds, (nfds_t)nr, -1);
+}
+
 static int print_all(struct control_client **clients, struct pollfd *pfds, int nr, struct log *log)
 {
 	int i, left = nr, status = 0, ret;
 	struct error err;
 
 	while (left) {
-		if (poll(pfds, (nfds_t)nr, -1) < 0)
+		if (wait_for_some(clients, pfds, nr) < 0)
 			continue;
 		for (i = 0; i < nr; i++) {
 			if (!pfds[i].revents)

@@ -3,6 +3,7 @@
  * The control socket: what each command does, how requests, answers and events look, and
  * whose a name is.
  */
+#include "../../cmd/cmd.h"
 #include "control_rig.h"
 #include "lkvm/virtio/button.h"
 #include "lkvm/virtio/kind.h"
@@ -10,12 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define EID_SUSP 0x53555350
@@ -135,7 +138,7 @@ START_TEST(status_and_info)
 }
 END_TEST
 
-START_TEST(commands)
+START_TEST(all_commands)
 {
 	json_t *result, *one;
 	size_t i, n = 0;
@@ -261,6 +264,39 @@ START_TEST(events)
 	r.rig.vm = NULL;
 	ck_assert_int_eq(control_next_event(c, 10000, &none, &r.err), 1);
 	control_hang_up(c);
+}
+END_TEST
+
+/* "lkvm events" prints what it has heard, also where all came in one piece. */
+START_TEST(events_at_once)
+{
+	char name[] = "a", *words[] = {name, NULL};
+	struct pollfd pfd = {.events = POLLIN};
+	char text[512];
+	int fds[2];
+	ssize_t n;
+	pid_t pid;
+
+	control_rig_start(&r);
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		dup2(fds[1], STDOUT_FILENO);
+		_exit(cmd_events(&r.rig.log, 1, words));
+	}
+	close(fds[1]);
+	pfd.fd = fds[0];
+	ck_assert_int_eq(poll(&pfd, 1, 3000), 1);
+	n = read(fds[0], text, sizeof(text) - 1);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	ck_assert_ptr_nonnull(strstr(text, "\"event\":\"started\""));
+	control_rig_stop(&r);
+	vm_destroy(r.rig.vm);
+	r.rig.vm = NULL;
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	close(fds[0]);
 }
 END_TEST
 
@@ -708,11 +744,12 @@ int main(void)
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, pause_resume_stop);
 	tcase_add_test(tc, status_and_info);
-	tcase_add_test(tc, commands);
+	tcase_add_test(tc, all_commands);
 	tcase_add_test(tc, figures);
 	tcase_add_test(tc, debug);
 	tcase_add_test(tc, reset);
 	tcase_add_test(tc, events);
+	tcase_add_test(tc, events_at_once);
 	tcase_add_test(tc, slow_listener);
 	tcase_add_test(tc, panic);
 	tcase_add_test(tc, wake_from_suspend);
