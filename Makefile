@@ -9,6 +9,7 @@
 #                                           installs (apt) the compiler and fetches the libraries it lacks
 #   make check | lint | fuzz                native tests, analysers, fuzzers
 #   make soak                               the tests' long forms: hours
+#   make bench                              figures beside QEMU's; BENCH="blk net" picks groups
 #
 # Knobs: CC CFLAGS CPPFLAGS LDFLAGS V=1 O=dir WERROR=1 STATIC=1 SYSROOT=dir SANITIZE=address,undefined
 #        DESTDIR PREFIX (or prefix)
@@ -88,7 +89,7 @@ SUPPORT_OBJ := $(TEST_SUPPORT:%.c=$(O)/obj/%.o)
 TEST_BIN := $(TESTS:tests/unit/%.c=$(O)/unit/%)
 FUZZ_BIN := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: all static riscv64 unit check soak lint fuzz install uninstall clean FORCE
+.PHONY: all static riscv64 unit check soak lint bench fuzz install uninstall clean FORCE
 .SECONDARY:
 all: $(O)/lkvm
 
@@ -146,6 +147,9 @@ soak:
 
 lint:
 	tests/check lint
+
+bench:
+	tests/bench/run $(BENCH)
 
 # libFuzzer is clang's; what is fuzzed is compiled for it once.
 FUZZ_FLAGS := -Werror=incompatible-pointer-types -Werror=int-conversion -g -O1 \

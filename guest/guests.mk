@@ -2,8 +2,8 @@
 #
 # The bare-metal guests, and the RISC-V programs that tests and benchmarks run on the host:
 #
-#   make guests     build/riscv64/guest/{walk,fill,hostile,irq,checker}  flat Images
-#                   build/riscv64/tools/{posted,huge,hostile-run,kallsyms-elf}  static programs
+#   make guests     build/riscv64/guest/{walk,fill,hostile,irq,checker,tiny,tiny-*}  flat Images
+#                   build/riscv64/tools/{posted,huge,bare,hostile-run,kallsyms-elf}  static programs
 #
 # They are RISC-V's wherever they are built, so CC, CFLAGS and O do not matter here.
 
@@ -12,6 +12,7 @@ GUEST_CC := $(GUEST_CROSS)gcc
 GUEST_DIR := build/riscv64/guest
 GUEST_TOOLS_DIR := build/riscv64/tools
 GUEST_NAMES := walk fill
+GUEST_TINY := tiny tiny-idle tiny-reset tiny-exits
 GUEST_CFLAGS := -std=gnu11 -O2 $(filter-out -Wmissing-prototypes,$(WARN)) -march=rv64ima_zicsr -mabi=lp64 \
 	-mcmodel=medany -ffreestanding -fno-pic -fno-stack-protector -fno-tree-loop-distribute-patterns
 GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,-T,guest/image.ld -Wl,--build-id=none -Wl,-z,noexecstack \
@@ -36,8 +37,8 @@ $(O)/guest-init: $(GUEST_INIT_SRC) $(wildcard guest/init/*.h) guest/guests.mk
 
 .PHONY: guests
 guests: $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_DIR)/checker \
-	$(GUEST_TOOLS_DIR)/posted \
-	$(GUEST_TOOLS_DIR)/huge $(GUEST_TOOLS_DIR)/hostile-run $(GUEST_TOOLS_DIR)/kallsyms-elf
+	$(GUEST_TINY:%=$(GUEST_DIR)/%) $(GUEST_TOOLS_DIR)/posted $(GUEST_TOOLS_DIR)/huge \
+	$(GUEST_TOOLS_DIR)/bare $(GUEST_TOOLS_DIR)/hostile-run $(GUEST_TOOLS_DIR)/kallsyms-elf
 
 $(GUEST_DIR)/%.elf: guest/%.c guest/guest.c guest/start.S guest/guest.h guest/image.ld guest/guests.mk
 	@mkdir -p $(@D)
@@ -65,6 +66,23 @@ $(GUEST_DIR)/checker.elf: $(GUEST_CHECKER) guest/checker/checker.h guest/guest.h
 
 $(GUEST_NAMES:%=$(GUEST_DIR)/%) $(GUEST_DIR)/hostile $(GUEST_DIR)/irq $(GUEST_DIR)/checker: %: %.elf
 	$(Q)$(GUEST_CROSS)objcopy -O binary $< $@
+
+# One source, a macro for each of its ways: tiny-idle has IDLE.
+$(GUEST_TINY:%=$(GUEST_DIR)/%.elf): $(GUEST_DIR)/%.elf: tests/boot/tiny.S guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,$*)
+	$(Q)$(GUEST_CC) -D$(or $(subst idle,IDLE,$(subst reset,RESET,$(subst exits,EXITS,$(patsubst \
+		tiny-%,%,$(filter-out tiny,$*))))),POWER_OFF) -march=rv64ima -mabi=lp64 -nostdlib -static \
+		-no-pie -Wl,-Ttext=0x80200000 -Wl,--build-id=none -o $@ $<
+
+$(GUEST_TINY:%=$(GUEST_DIR)/%): %: %.elf
+	$(Q)$(GUEST_CROSS)objcopy -O binary -j .text $< $@
+
+# A KVM_RUN loop and nothing else, to compare with.
+$(GUEST_TOOLS_DIR)/bare: tests/bench/bare.c guest/guests.mk
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -pthread -o $@ $<
 
 $(GUEST_TOOLS_DIR)/posted: tests/lab/posted/posted.c guest/guests.mk
 	@mkdir -p $(@D)
