@@ -79,8 +79,8 @@ ask 30 'sed -n "/^Node.*Normal/,/ min /s/^ *pages free *//p" /proc/zoneinfo'
 before=$ANSWER
 size=170000000
 ask 30 'mount -t tmpfs -o size=90% big /mnt'
-ask 120 "head -c $size /dev/zero | tr '\\0' '#' >/mnt/f"
-ask 120 "tr -d '#' </mnt/f | wc -c; wc -c </mnt/f"
+ask 240 "head -c $size /dev/zero | tr '\\0' '#' >/mnt/f"
+ask 240 "tr -d '#' </mnt/f | wc -c; wc -c </mnt/f"
 [ "$ANSWER" = "0
 $size" ] || fail "filling memory gave: $ANSWER"
 ask 30 'sed -n "/^Node.*Normal/,/ min /s/^ *pages free *//p" /proc/zoneinfo'
