@@ -591,6 +591,12 @@ START_TEST(counters)
 }
 END_TEST
 
+static void kick(struct rig *r, void *arg)
+{
+	(void)arg;
+	vcpu_kick(&r->vm->vcpus[0]);
+}
+
 /*
  * Linux leaves the counters to whoever wakes it from suspend to RAM. A kick that met the hart
  * asleep is no sign that KVM has reset it.
@@ -613,7 +619,7 @@ START_TEST(counters_after_suspend)
 	while (!vm_suspended(rig.vm))
 		usleep(1000);
 	usleep(20000);
-	vcpu_kick(&rig.vm->vcpus[0]);
+	rig_call(&rig, kick, NULL);
 	usleep(20000);
 	ck_assert(vm_wake(rig.vm));
 	while (!hart->seen)
