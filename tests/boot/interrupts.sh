@@ -14,6 +14,8 @@
 # shellcheck source=tests/boot/lib.sh
 . "$FILES/lib.sh"
 
+KERNEL=$FILES/irq
+
 # play CHIP TRANSPORT HARTS OPTIONS...
 play() {
 	chip=$1 bus=$2 harts=$3
@@ -24,7 +26,7 @@ play() {
 	fi
 	# Bytes for the serial port come from a pipe, so guest() does not do.
 	STATUS=0
-	printf 'abcdefgh' | timeout -s KILL "$LIMIT" "$LKVM" run -k "$FILES/irq" -c "$harts" -m 64 \
+	printf 'abcdefgh' | timeout -s KILL "$LIMIT" "$LKVM" run -k "$KERNEL" -c "$harts" -m 64 \
 		--irqchip "$chip" --virtio-transport "$bus" -d disk.img,ro -d disk.img,ro "$@" \
 		-p "irq.chip=$chip irq.bus=$bus irq.harts=$harts irq.input=8 irq.flood=$FLOOD $WORDS" \
 		>out 2>err || STATUS=$?
@@ -55,7 +57,7 @@ in_hardware() {
 # and lkvm says why and what to do; in mode auto KVM goes on with files in software.
 no_room() {
 	note "4 harts on CPU 0, which has 3 interrupt files"
-	set -- -k "$FILES/irq" -c 4 -m 64 --irqchip aia --virtio-transport pci -d disk.img,ro \
+	set -- -k "$KERNEL" -c 4 -m 64 --irqchip aia --virtio-transport pci -d disk.img,ro \
 		-d disk.img,ro -p "irq.chip=aia irq.bus=pci irq.harts=4 irq.only=harts"
 	STATUS=0
 	timeout -s KILL "$LIMIT" taskset 1 "$LKVM" run "$@" --aia hwaccel </dev/null >out 2>err || STATUS=$?
@@ -66,11 +68,6 @@ no_room() {
 	timeout -s KILL "$LIMIT" taskset 1 "$LKVM" run "$@" </dev/null >out 2>err || STATUS=$?
 	status_is 0
 	silent
-}
-
-# have OPTIONS...: this host can give them.
-have() {
-	"$LKVM" run -k "$FILES/irq" -m 64 "$@" --dry-run >have.log 2>&1 </dev/null
 }
 
 truncate -s 1M disk.img

@@ -148,10 +148,6 @@ play() {
 	note "$(($(date +%s) - begun)) s"
 }
 
-have() { # have OPTIONS...: this host can give them.
-	"$LKVM" run -k "$KERNEL" "$@" --dry-run >have.log 2>&1 </dev/null
-}
-
 # What the host's kernel said is its own affair, unless it is about KVM.
 log_clean() {
 	dmesg | grep -E 'WARNING|BUG|Oops|kvm' | grep -vE 'kvm \[1\]|kvm: Nested|loading out-of-tree' >dmesg.bad || :

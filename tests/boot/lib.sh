@@ -74,6 +74,9 @@ at_end() {
 trap at_end EXIT
 set -e
 
+# have OPTIONS...: can this host give them to $KERNEL?
+have() { "$LKVM" run -k "$KERNEL" "$@" --dry-run >have.log 2>&1 </dev/null; }
+
 # guest SECONDS OPTIONS...
 guest() {
 	limit=$1

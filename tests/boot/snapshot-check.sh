@@ -15,6 +15,8 @@
 # shellcheck source=tests/boot/lib.sh
 . "$FILES/lib.sh"
 
+KERNEL=$FILES/checker
+
 # any N: a number below that.
 any() { echo $(($(od -An -N4 -tu4 /dev/urandom) % $1)); }
 
@@ -72,7 +74,7 @@ cycle() {
 	cat out >>all
 	VERB=restore
 	if [ $(($1 % 5)) = 4 ]; then
-		start -k "$FILES/checker" --paused --verify $verify file
+		start -k "$KERNEL" --paused --verify $verify file
 		ready
 		# shellcheck disable=SC2086	# two words
 		"$LKVM" snapshot $how checker again || fail "cycle $1: the loaded VM can't be saved"
@@ -82,7 +84,7 @@ cycle() {
 		}
 		"$LKVM" resume checker
 	else
-		start -k "$FILES/checker" --verify $verify file
+		start -k "$KERNEL" --verify $verify file
 		ready
 	fi
 }
@@ -94,7 +96,7 @@ play() {
 	note "$harts harts, $cycles cycles $*"
 	unset VERB
 	: >all
-	start -k "$FILES/checker" -c "$harts" -m 32 --name checker --console hv -p check.spin=10 "$@"
+	start -k "$KERNEL" -c "$harts" -m 32 --name checker --console hv -p check.spin=10 "$@"
 	ready
 	i=0
 	while [ $i -lt "$cycles" ]; do
@@ -112,11 +114,6 @@ play() {
 	note "$(grep -a 'all good' out)"
 	cat out >>all
 	whole all
-}
-
-# have OPTIONS...: this host can give them.
-have() {
-	"$LKVM" run -k "$FILES/checker" -m 32 "$@" --dry-run >have.log 2>&1 </dev/null
 }
 
 SPREAD=600

@@ -6,14 +6,13 @@
  */
 #include "lkvm/riscv/fdt.h"
 #include "lkvm/virtio/rng.h"
-#include "rig.h"
+#include "tree_rig.h"
 #include "unit.h"
 
 #include "../../riscv/machine.h"
 
 #include <libfdt.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define IMSICS "/soc/imsics@28000000"
@@ -25,16 +24,13 @@
 #define LEVEL_HIGH 4
 
 static struct rig rig;
-static uint8_t tree[262144];
-static char dtb_path[32];
-static int dtb;
+static struct tree_rig dump;
+static const uint8_t *const tree = dump.fdt;
 
 static void setup(void)
 {
 	rig_init(&rig, FAKE_7_2);
-	dtb = memfd_create("dtb", MFD_CLOEXEC);
-	snprintf(dtb_path, sizeof(dtb_path), "/proc/self/fd/%d", dtb);
-	rig.cfg.dump_dtb = dtb_path;
+	tree_rig_init(&dump, &rig);
 	rig.host->host_aia = true;
 	rig.host->host_isa[ISA_EXT_SSAIA] = true;
 	rig.arch.irqchip = IRQCHIP_AIA;
@@ -44,7 +40,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	close(dtb);
+	tree_rig_fini(&dump);
 	rig_end(&rig);
 }
 
@@ -55,8 +51,7 @@ static void create(unsigned int cpus, enum transport_choice transport)
 	rig.cfg.cpus = cpus;
 	rig.cfg.transport = transport;
 	rig_create(&rig);
-	ck_assert_int_gt(pread(dtb, tree, sizeof(tree), 0), 0);
-	ck_assert_int_eq(fdt_check_full(tree, sizeof(tree)), 0);
+	tree_rig_read(&dump);
 }
 
 static const fdt32_t *cells(const char *path, const char *name, int *nr)

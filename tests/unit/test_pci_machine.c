@@ -7,13 +7,12 @@
 #include "lkvm/arch.h"
 #include "lkvm/hw/pci.h"
 #include "lkvm/virtio/rng.h"
-#include "rig.h"
+#include "tree_rig.h"
 #include "unit.h"
 
 #include <libfdt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define ECAM UINT64_C(0x30000000)
@@ -24,22 +23,19 @@
 #define ONES UINT64_C(0xffffffff)
 
 static struct rig rig;
-static uint8_t tree[65536];
-static char dtb_path[32];
-static int dtb;
+static struct tree_rig dump;
+static const uint8_t *const tree = dump.fdt;
 
 static void setup(void)
 {
 	rig_init(&rig, FAKE_7_2);
-	dtb = memfd_create("dtb", MFD_CLOEXEC);
-	snprintf(dtb_path, sizeof(dtb_path), "/proc/self/fd/%d", dtb);
-	rig.cfg.dump_dtb = dtb_path;
+	tree_rig_init(&dump, &rig);
 	rig.cfg.transport = TRANSPORT_PCI;
 }
 
 static void teardown(void)
 {
-	close(dtb);
+	tree_rig_fini(&dump);
 	rig_end(&rig);
 }
 
@@ -49,8 +45,7 @@ static void create(unsigned int devices)
 		rig.cfg.virtio[rig.cfg.nr_virtio++] =
 			(struct virtio_request){.kind = &virtio_rng_kind, .text = ""};
 	rig_create(&rig);
-	ck_assert_int_gt(pread(dtb, tree, sizeof(tree), 0), 0);
-	ck_assert_int_eq(fdt_check_full(tree, sizeof(tree)), 0);
+	tree_rig_read(&dump);
 }
 
 static const char *plan(void)

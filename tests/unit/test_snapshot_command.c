@@ -6,12 +6,11 @@
  */
 #include "command_line.h"
 #include "prng.h"
-#include "snapshot_rig.h"
+#include "saving_rig.h"
 #include "unit.h"
 
 #include "lkvm/control.h"
 #include "lkvm/riscv/isa.h"
-#include "lkvm/snapshot/control.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,29 +26,6 @@
 #include <unistd.h>
 
 static struct error err;
-static char dir[64], path[96];
-
-static const struct control_command *const tables[] = {control_core_commands, snapshot_commands,
-						       NULL};
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/lkvm-command-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/file", dir);
-	setenv("XDG_RUNTIME_DIR", dir, 1);
-}
-
-static void teardown(void)
-{
-	char lkvm[96];
-
-	snprintf(lkvm, sizeof(lkvm), "%s/lkvm", dir);
-	rmdir(lkvm);
-	unlink(path);
-	/* Fails where anything was left beside the file. */
-	ck_assert_int_eq(rmdir(dir), 0);
-}
 
 /* @random: MiB that can't be compressed, so that saving takes its time. */
 static void running_vm(struct rig *rig, uint64_t random)
@@ -64,10 +40,7 @@ static void running_vm(struct rig *rig, uint64_t random)
 	ram = memory_for_write(&rig->vm->mem, RAM, random * MIB);
 	for (i = 0; i < random * MIB / sizeof(*ram); i++)
 		ram[i] = prng_u64(&p);
-	rig->vm->control = control_create(rig->vm, tables, &err);
-	ck_assert_msg(rig->vm->control, "%s", err.msg);
-	rig_start(rig);
-	ck_assert(fake_wait_idle(rig->host, 0));
+	saving_rig_run(rig);
 }
 
 static bool runs(const struct rig *rig)
@@ -111,7 +84,7 @@ static int status_of(pid_t pid)
 /* The temporary file's bytes on the disk, or -1 where there is none. */
 static long long unfinished(void)
 {
-	DIR *d = opendir(dir);
+	DIR *d = opendir(saving_dir);
 	struct dirent *e;
 	struct stat st;
 	long long blocks = -1;
@@ -125,7 +98,7 @@ static long long unfinished(void)
 
 static void remove_unfinished(void)
 {
-	DIR *d = opendir(dir);
+	DIR *d = opendir(saving_dir);
 	struct dirent *e;
 
 	while ((e = readdir(d)))
@@ -136,7 +109,7 @@ static void remove_unfinished(void)
 
 static void put_old(void)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = open(saving_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	ck_assert_int_eq(write(fd, "old", 3), 3);
 	close(fd);
@@ -145,7 +118,7 @@ static void put_old(void)
 static void old_stands(void)
 {
 	char text[8] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(saving_path, O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_eq(read(fd, text, sizeof(text) - 1), 3);
 	ck_assert_str_eq(text, "old");
@@ -174,7 +147,8 @@ START_TEST(signals)
 	signal(ends[_i].sig, SIG_DFL);
 	running_vm(&rig, 56);
 	put_old();
-	snprintf(line, sizeof(line), "snapshot %s--compress zlib rig %s", ends[_i].options, path);
+	snprintf(line, sizeof(line), "snapshot %s--compress zlib rig %s", ends[_i].options,
+		 saving_path);
 	pid = begin(line);
 	while (unfinished() <= 0)
 		usleep(1000);
@@ -202,7 +176,7 @@ START_TEST(ignored)
 
 	signal(SIGHUP, SIG_IGN);
 	running_vm(&rig, 8);
-	snprintf(line, sizeof(line), "snapshot --compress zlib rig %s", path);
+	snprintf(line, sizeof(line), "snapshot --compress zlib rig %s", saving_path);
 	pid = begin(line);
 	while (unfinished() < 0)
 		usleep(1000);
@@ -219,7 +193,7 @@ END_TEST
 static void good_file(uint8_t id[SNAPSHOT_ID_SIZE])
 {
 	struct snapshot_file f;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(saving_path, O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_msg(!snapshot_open(&f, fd, &err), "%s", err.msg);
@@ -241,7 +215,7 @@ START_TEST(killed)
 	char line[160];
 
 	running_vm(&rig, 2);
-	snprintf(line, sizeof(line), "snapshot rig %s", path);
+	snprintf(line, sizeof(line), "snapshot rig %s", saving_path);
 	before = now_ns();
 	ck_assert_int_eq(status_of(begin(line)), 0);
 	us = (unsigned int)((now_ns() - before) / 1000);
@@ -272,7 +246,7 @@ static json_t *said_json(const char *line)
 {
 	struct command_line c = {.host = NULL};
 	char text[4096];
-	int out = dup(STDOUT_FILENO), tmp = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	int out = dup(STDOUT_FILENO), tmp = open(saving_dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	json_t *object;
 	long len;
 
@@ -298,13 +272,13 @@ START_TEST(looking)
 
 	running_vm(&rig, 2);
 	/* What the host does not give is named to who saves. */
-	snprintf(line, sizeof(line), "snapshot --json rig %s", path);
+	snprintf(line, sizeof(line), "snapshot --json rig %s", saving_path);
 	info = said_json(line);
 	ck_assert_uint_eq(json_array_size(json_object_get(info, "lost")), 1);
 	ck_assert_ptr_nonnull(strstr(
 		json_string_value(json_array_get(json_object_get(info, "lost"), 0)), "SBI PMU"));
 	json_decref(info);
-	snprintf(line, sizeof(line), "snapshot info --json %s", path);
+	snprintf(line, sizeof(line), "snapshot info --json %s", saving_path);
 	info = said_json(line);
 	ck_assert_str_eq(json_string_value(json_object_get(info, "name")), "rig");
 	ck_assert_uint_eq(strlen(json_string_value(json_object_get(info, "id"))), 32);
@@ -316,11 +290,11 @@ START_TEST(looking)
 	ck_assert_str_eq(json_string_value(json_object_get(machine, "irqchip")), "plic");
 	ck_assert(json_is_array(json_object_get(machine, "sbi")));
 	json_decref(info);
-	snprintf(line, sizeof(line), "snapshot verify --json %s", path);
+	snprintf(line, sizeof(line), "snapshot verify --json %s", saving_path);
 	info = said_json(line);
 	ck_assert(json_is_true(json_object_get(info, "good")));
 	json_decref(info);
-	snprintf(line, sizeof(line), "snapshot info --kill %s", path);
+	snprintf(line, sizeof(line), "snapshot info --kill %s", saving_path);
 	ck_assert_int_eq(command_line_try(&c, line, false), 1);
 	ck_assert_ptr_nonnull(strstr(c.message, "nothing is saved"));
 	quit(&rig);
@@ -333,7 +307,7 @@ int main(void)
 	TCase *tc = tcase_create("snapshot_command");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, saving_rig_begin, saving_rig_end);
 	tcase_add_loop_test(tc, signals, 0, (int)ARRAY_SIZE(ends));
 	tcase_add_test(tc, ignored);
 	tcase_add_test(tc, killed);

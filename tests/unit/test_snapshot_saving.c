@@ -5,12 +5,11 @@
  * leaves the VM running and the old file in place.
  */
 #include "prng.h"
-#include "snapshot_rig.h"
+#include "saving_rig.h"
 #include "unit.h"
 
 #include "lkvm/control.h"
 #include "lkvm/control_client.h"
-#include "lkvm/snapshot/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +20,6 @@
 #include <unistd.h>
 
 static struct error err;
-static char dir[64], path[96];
 
 /**
  * struct disk - one that is held up, or fails
@@ -82,28 +80,6 @@ static const struct snapshot_io_ops disk_ops = {
 	.rename = disk_rename,
 };
 
-static const struct control_command *const tables[] = {control_core_commands, snapshot_commands,
-						       NULL};
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/lkvm-saving-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/file", dir);
-	setenv("XDG_RUNTIME_DIR", dir, 1);
-}
-
-static void teardown(void)
-{
-	char lkvm[96];
-
-	snprintf(lkvm, sizeof(lkvm), "%s/lkvm", dir);
-	rmdir(lkvm);
-	unlink(path);
-	/* Fails where anything was left beside the file. */
-	ck_assert_int_eq(rmdir(dir), 0);
-}
-
 /* A VM with a control socket, which runs and can be asked. */
 static void running_vm(struct rig *rig)
 {
@@ -111,10 +87,7 @@ static void running_vm(struct rig *rig)
 	rig->host->programs[0] = snapshot_hello;
 	rig_create(rig);
 	memset(memory_for_write(&rig->vm->mem, RAM + 40 * MIB, MIB), 0x77, MIB);
-	rig->vm->control = control_create(rig->vm, tables, &err);
-	ck_assert_msg(rig->vm->control, "%s", err.msg);
-	rig_start(rig);
-	ck_assert(fake_wait_idle(rig->host, 0));
+	saving_rig_run(rig);
 }
 
 /* It runs: the hart is in the guest again. */
@@ -149,7 +122,7 @@ START_TEST(others_are_served)
 	sem_init(&d.hold, 0, 0);
 	sem_init(&d.reached, 0, 0);
 	running_vm(&rig);
-	s.req.fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	s.req.fd = open(saving_dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	ck_assert_int_ge(s.req.fd, 0);
 	rig_call(&rig, begin_save, &s);
 	ck_assert_int_eq(sem_wait(&d.reached), 0);
@@ -200,7 +173,7 @@ START_TEST(ends_meanwhile)
 	sem_init(&d.hold, 0, 0);
 	sem_init(&d.reached, 0, 0);
 	running_vm(&rig);
-	s.req.fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	s.req.fd = open(saving_dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	rig_call(&rig, begin_save, &s);
 	ck_assert_int_eq(sem_wait(&d.reached), 0);
 	rig_call(&rig, do_end, _i ? &d : NULL);
@@ -225,7 +198,7 @@ static int save_over(struct rig *rig, struct disk *d)
 	struct save s = {.req = {.io = io}};
 	struct snapshot_target t;
 
-	if (snapshot_target_open(&t, io, path, &err))
+	if (snapshot_target_open(&t, io, saving_path, &err))
 		return -1;
 	s.req.fd = t.fd;
 	rig_call(rig, begin_save, &s);
@@ -240,7 +213,7 @@ static int save_over(struct rig *rig, struct disk *d)
 static void file_id(uint8_t id[SNAPSHOT_ID_SIZE])
 {
 	struct snapshot_file f;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(saving_path, O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_msg(!snapshot_open(&f, fd, &err), "%s", err.msg);
@@ -313,7 +286,7 @@ static void count_saving(void *opaque, json_t *event)
  */
 START_TEST(by_socket)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), events = 0;
+	int fd = open(saving_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), events = 0;
 	uint8_t id[SNAPSHOT_ID_SIZE];
 	char text[2 * SNAPSHOT_ID_SIZE + 1];
 	struct prng p = prng_start("by_socket");
@@ -358,7 +331,7 @@ int main(void)
 	TCase *tc = tcase_create("snapshot_saving");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, saving_rig_begin, saving_rig_end);
 	tcase_add_test(tc, others_are_served);
 	tcase_add_loop_test(tc, ends_meanwhile, 0, 2);
 	tcase_add_loop_test(tc, failing_disk, 0, 2);

@@ -91,13 +91,14 @@ int aia_send(const struct aia *aia, uint64_t address, uint32_t data);
 int aia_get(const struct aia *aia, uint32_t group, uint64_t attr, void *value);
 int aia_set(const struct aia *aia, uint32_t group, uint64_t attr, const void *value);
 
+typedef void (*aia_word_fn)(void *opaque, const char *name, uint64_t value);
+
 /**
  * aia_file_each() - hand on the registers of @hart's interrupt file that tell what it waits for:
  * eidelivery, eie0, eie2, ..., eip0, eip2, ...
  *
  * @hart's vCPU does not run (its file may move with it). Return: 0 or -errno.
  */
-typedef void (*aia_word_fn)(void *opaque, const char *name, uint64_t value);
 int aia_file_each(const struct aia *aia, unsigned int hart, aia_word_fn each, void *opaque);
 
 /* Groups of attributes (Linux arch/riscv/include/uapi/asm/kvm.h, since 6.5). */
