@@ -115,14 +115,31 @@ struct hart_start {
 	void *arg;
 };
 
-bool start_hart(uint64_t hart, void (*entry)(void *arg), void *arg, void *stack)
+static uint64_t place_start(void (*entry)(void *arg), void *arg, void *stack)
 {
 	struct hart_start *start = (struct hart_start *)stack - 1;
 
 	/* The calling convention wants 16 bytes of alignment. */
 	*start = (struct hart_start){(void *)((uintptr_t)start & ~UINT64_C(15)), entry, arg};
 	__asm__ volatile("fence rw, rw" ::: "memory");
-	return !sbi(SBI_HSM, HSM_START, hart, (uint64_t)hart_entry, (uint64_t)start, NULL);
+	return (uint64_t)start;
+}
+
+bool start_hart(uint64_t hart, void (*entry)(void *arg), void *arg, void *stack)
+{
+	return !sbi(SBI_HSM, HSM_START, hart, (uint64_t)hart_entry, place_start(entry, arg, stack),
+		    NULL);
+}
+
+void stop_hart(void)
+{
+	sbi(SBI_HSM, HSM_STOP, 0, 0, 0, NULL);
+}
+
+long suspend_to_ram(void (*entry)(void *arg), void *arg, void *stack)
+{
+	return sbi(SBI_SUSP, SUSP_SYSTEM, SUSP_TO_RAM, (uint64_t)hart_entry,
+		   place_start(entry, arg, stack), NULL);
 }
 
 static long sbi_call(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1)
@@ -531,7 +548,7 @@ bool set_satp(uint64_t root, unsigned int levels)
 
 /* --- life ------------------------------------------------------------------- */
 
-static void end(bool good)
+void guest_end(bool good)
 {
 	set_satp(0, 0);
 	sbi_call(SBI_SRST, 0, SRST_SHUTDOWN, good ? SRST_NO_REASON : SRST_FAILURE);
@@ -547,17 +564,17 @@ void guest_start(uint64_t hart, uint64_t fdt)
 	(void)hart;
 	if (!size || !guest.nr_ram || !guest.timebase) {
 		print("guest: no device tree, or no memory or timebase in it\n");
-		end(false);
+		guest_end(false);
 		return;
 	}
 	if (fdt + size > behind)
 		behind = fdt + size;
 	guest.free = (behind + 2 * MIB - 1) & ~(2 * MIB - 1);
-	end(guest_main(&guest));
+	guest_end(guest_main(&guest));
 }
 
 void guest_trap(uint64_t cause, uint64_t pc, uint64_t value)
 {
 	print("guest: trap: scause %x sepc %x stval %x\n", cause, pc, value);
-	end(false);
+	guest_end(false);
 }

@@ -67,6 +67,14 @@ struct guest {
  */
 bool guest_main(const struct guest *guest);
 
+/**
+ * guest_end() - power the VM off, as a return of guest_main() does
+ * @good: otherwise the reset reason is "system failure"
+ *
+ * Returns only where the machine has no power-off.
+ */
+void guest_end(bool good);
+
 /* Called by start.S. */
 void guest_start(uint64_t hart, uint64_t fdt);
 void guest_trap(uint64_t cause, uint64_t pc, uint64_t value);
@@ -119,6 +127,9 @@ long sbi(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1, ui
 #define HSM_STATUS_STARTED 0
 #define HSM_STATUS_STOPPED 1
 #define HSM_STATUS_SUSPENDED 4
+#define SBI_SUSP 0x53555350
+#define SUSP_SYSTEM 0
+#define SUSP_TO_RAM 0
 #define SBI_ERR_INVALID_PARAM (-3)
 #define SBI_ERR_ALREADY_AVAILABLE (-6)
 
@@ -126,9 +137,23 @@ long sbi(uint64_t extension, uint64_t function, uint64_t arg0, uint64_t arg1, ui
  * start_hart() - have another hart call @entry(@arg) on a stack of its own
  * @stack: its upper end
  *
- * Return: false where there is no such hart. It stays; there is no way to stop it.
+ * Return: false where there is no such hart, or it runs. It runs until it calls stop_hart().
  */
 bool start_hart(uint64_t hart, void (*entry)(void *arg), void *arg, void *stack);
+
+/**
+ * stop_hart() - stop the hart that calls this; start_hart() brings it back
+ */
+void stop_hart(void);
+
+/**
+ * suspend_to_ram() - have the whole machine sleep, until it is woken from outside
+ * @entry, @arg, @stack: what this hart does then, as for start_hart(); its CSRs are as they
+ *	are after that, and all other harts, which were stopped before, still are
+ *
+ * Return: only where it can't be done: the SBI error (SBI v2.0, 13.1).
+ */
+long suspend_to_ram(void (*entry)(void *arg), void *arg, void *stack);
 
 /**
  * struct tables - room for page tables

@@ -41,6 +41,7 @@ void patterns(const struct state *in, struct state *out, uint64_t until);
  * @wanted, @seen: the last IPI that somebody wants it to take, and took
  * @msi_wanted, @msi_seen: the same of messages
  * @steal: the last steal time it was told; @sta: where it is told
+ * @resting: it has no check under way, and still answers
  */
 struct hart {
 	uint64_t id;
@@ -48,7 +49,7 @@ struct hart {
 	volatile uint32_t timers, wanted, seen, msi_wanted, msi_seen;
 	bool fwft, has_sta;
 	uint64_t steal;
-	volatile bool up, done;
+	volatile bool up, done, resting;
 	volatile uint64_t sta[8] __attribute__((aligned(64)));
 	uint64_t memory[MEMORY_WORDS];
 	struct state in, out;
@@ -58,13 +59,15 @@ struct hart {
  * struct checker - what all harts share
  * @line: numbered lines that were said
  * @idle_until: no timer is set to an earlier time
+ * @sleep: all harts come to rest
+ * @may_stop: and all of them have
  */
 struct checker {
 	const struct guest *guest;
 	struct hart hart[MAX_HARTS];
 	unsigned int nr;
 	uint64_t vlenb, spin, line;
-	volatile uint32_t failed, stop, lock;
+	volatile uint32_t failed, stop, lock, sleep, may_stop;
 	volatile uint64_t last_time, idle_until;
 };
 

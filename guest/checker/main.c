@@ -19,6 +19,7 @@
  *   f  many numbered lines: none may be lost or come twice
  *   i  all harts sleep for a third of a second
  *   r  a reboot: what is in memory is gone, all harts come up anew
+ *   s  all harts stop, and the last one has the machine sleep until it is woken from outside
  *   q  a good end
  *
  * The command line may say check.spin=MS: how long registers wait (20).
@@ -37,6 +38,8 @@
 #define SIP_SEIP 0x200
 #define SSTATUS_FS_VS (UINT64_C(3) << 13 | UINT64_C(3) << 9)
 
+#define SBI_BASE 0x10
+#define BASE_PROBE 3
 #define SBI_DBCN 0x4442434e
 #define DBCN_READ 1
 #define SBI_SRST 0x53525354
@@ -302,6 +305,7 @@ static void begin_sbi(struct hart *h)
 {
 	h->fwft = !sbi(SBI_FWFT, FWFT_SET, FWFT_MISALIGNED, 1, 0, NULL);
 	h->has_sta = !sbi(SBI_STA, 0, (uintptr_t)h->sta, 0, 0, NULL);
+	h->steal = 0;
 }
 
 /* siselect and sireg by number; the identities that are used lie in the first word. */
@@ -312,16 +316,13 @@ static void file_write(uint64_t which, uint64_t value)
 
 /* --- harts --------------------------------------------------------------------------------- */
 
+/* From a reset of the hart on, at the start and after each sleep. */
 static void begin(struct hart *h)
 {
-	unsigned int i;
-
 	__asm__ volatile("mv tp, %0" ::"r"(h));
 	__asm__ volatile("csrw stvec, %0" ::"r"(irq_vector) : "memory");
 	__asm__ volatile("csrs sstatus, %0" ::"r"(SSTATUS_FS_VS));
-	__asm__ volatile("csrw sscratch, %0" ::"r"(mix(h->id, 0, 99)));
-	for (i = 0; i < MEMORY_WORDS; i++)
-		h->memory[i] = mix(h->id + 1, 0, i);
+	__asm__ volatile("csrw sscratch, %0" ::"r"(mix(h->id, h->epoch, 99)));
 	begin_sbi(h);
 	set_timer(c.guest, UINT64_MAX);
 	if (c.guest->imsic) {
@@ -352,8 +353,19 @@ static void worker(void *arg)
 	struct hart *h = arg;
 
 	begin(h);
-	while (!c.stop && !c.failed)
+	while (!c.stop && !c.failed) {
 		epoch(h);
+		if (!c.sleep)
+			continue;
+		h->resting = true;
+		while (!c.may_stop && !c.failed)
+			;
+		if (c.failed)
+			break;
+		irq_off();
+		stop_hart();
+		wrong(h, "hart that was stopped", h->id, 1, 0);
+	}
 	/* It still answers those that are in their last epoch. */
 	h->done = true;
 	for (;;)
@@ -393,8 +405,48 @@ static void flood(void)
 		print("checker: line %u\n", c.line++);
 }
 
+static void lead(struct hart *h);
+static bool finish(void);
+
+static void woken(void *arg)
+{
+	struct hart *h = arg;
+	uint64_t i;
+
+	c.sleep = 0;
+	c.may_stop = 0;
+	for (i = 1; i < c.nr; i++)
+		c.hart[i].up = c.hart[i].resting = false;
+	begin(h);
+	print("checker: awake\n");
+	if (start_all())
+		lead(h);
+	guest_end(finish());
+}
+
+/* Goes on in woken(). */
+static void sleep(struct hart *h)
+{
+	static uint8_t stack[STACK_SIZE] __attribute__((aligned(16)));
+	uint64_t i, status;
+
+	c.sleep = 1;
+	for (i = 1; i < c.nr; i++)
+		while (!c.hart[i].resting && !c.failed)
+			;
+	if (c.failed)
+		return;
+	c.may_stop = 1;
+	for (i = 1; i < c.nr; i++)
+		while (sbi(SBI_HSM, HSM_STATUS, i, 0, 0, &status) || status != HSM_STATUS_STOPPED)
+			;
+	print("checker: asleep\n");
+	irq_off();
+	wrong(h, "suspend", SUSP_TO_RAM, (uint64_t)suspend_to_ram(woken, h, stack + STACK_SIZE), 0);
+}
+
 /* Does as it is told; false: the end is wanted. */
-static bool obey(const struct hart *h, char key)
+static bool obey(struct hart *h, char key)
 {
 	switch (key) {
 	case 'f':
@@ -406,6 +458,9 @@ static bool obey(const struct hart *h, char key)
 	case 'r':
 		wrong(h, "reboot", SRST_COLD_REBOOT,
 		      (uint64_t)sbi(SBI_SRST, 0, SRST_COLD_REBOOT, 0, 0, NULL), 0);
+		break;
+	case 's':
+		sleep(h);
 		break;
 	default:
 		break;
@@ -427,27 +482,10 @@ static void lead(struct hart *h)
 	}
 }
 
-bool guest_main(const struct guest *guest)
+static bool finish(void)
 {
 	uint64_t i, epochs = 0;
 
-	c.guest = guest;
-	c.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
-	c.spin = option_number(guest, "check.spin", 20) * guest->timebase / 1000;
-	for (i = 0; i < c.nr; i++)
-		c.hart[i].id = i;
-	begin(&c.hart[0]);
-	/* vlenb, by number: the compiler need not know V. */
-	if (guest->vector)
-		__asm__ volatile("csrr %0, 0xc22" : "=r"(c.vlenb));
-	if (c.vlenb > MAX_VLENB)
-		c.vlenb = 0;
-	print("checker: %u harts, vectors of %u bytes, %s%s%s\n", (uint64_t)c.nr, c.vlenb,
-	      guest->imsic ? "AIA" : "PLIC", c.hart[0].fwft ? ", FWFT" : "",
-	      c.hart[0].has_sta ? ", STA" : "");
-	if (!start_all())
-		return false;
-	lead(&c.hart[0]);
 	c.stop = 1;
 	for (i = 1; i < c.nr && !c.failed; i++)
 		while (!c.hart[i].done)
@@ -458,4 +496,32 @@ bool guest_main(const struct guest *guest)
 	if (!c.failed)
 		print("checker: all good after %u epochs\n", epochs);
 	return !c.failed;
+}
+
+bool guest_main(const struct guest *guest)
+{
+	uint64_t i, word, susp = 0;
+
+	c.guest = guest;
+	c.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
+	c.spin = option_number(guest, "check.spin", 20) * guest->timebase / 1000;
+	for (i = 0; i < c.nr; i++) {
+		c.hart[i].id = i;
+		for (word = 0; word < MEMORY_WORDS; word++)
+			c.hart[i].memory[word] = mix(i + 1, 0, word);
+	}
+	begin(&c.hart[0]);
+	/* vlenb, by number: the compiler need not know V. */
+	if (guest->vector)
+		__asm__ volatile("csrr %0, 0xc22" : "=r"(c.vlenb));
+	if (c.vlenb > MAX_VLENB)
+		c.vlenb = 0;
+	sbi(SBI_BASE, BASE_PROBE, SBI_SUSP, 0, 0, &susp);
+	print("checker: %u harts, vectors of %u bytes, %s%s%s%s\n", (uint64_t)c.nr, c.vlenb,
+	      guest->imsic ? "AIA" : "PLIC", c.hart[0].fwft ? ", FWFT" : "",
+	      c.hart[0].has_sta ? ", STA" : "", susp ? ", SUSP" : "");
+	if (!start_all())
+		return false;
+	lead(&c.hart[0]);
+	return finish();
 }

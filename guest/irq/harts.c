@@ -166,7 +166,7 @@ static bool stop(struct hart *h)
 	h->up = false;
 	sie_clear(SIP_SSIP | SIP_STIP | SIP_SEIP);
 	fence();
-	sbi(SBI_HSM, HSM_STOP, 0, 0, 0, NULL);
+	stop_hart();
 	return false;
 }
 

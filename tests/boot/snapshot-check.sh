@@ -9,8 +9,10 @@
 # A guest that checks itself (guest/checker: registers, memory, time, timers, IPIs, messages, what SBI
 # keeps) is saved, ended and brought back, again and again, at moments that nobody chose, the first of
 # them while it starts: it must not notice. Some come just after the guest was told to flood the
-# console (of whose numbered lines none is lost or comes twice), to reboot, or to sleep. Each round trip goes by another of the ways there are
-# (compressed or not, checked before or meanwhile, paused in between and saved once more).
+# console (of whose numbered lines none is lost or comes twice), to reboot, to be idle, or to put the
+# whole machine to sleep (suspend to RAM), from which it is woken when it is back. Each round trip goes
+# by another of the ways there are (compressed or not, checked before or meanwhile, paused in between
+# and saved once more).
 
 # shellcheck source=tests/boot/lib.sh
 . "$FILES/lib.sh"
@@ -36,14 +38,24 @@ ready() {
 	done
 }
 
-# moment N: save now? Two of five cycles come in the middle of something.
+# moment N: save now? Every second cycle comes in the middle of something. ASLEEP: the guest is
+# to be woken then.
 moment() {
+	ASLEEP=
 	case $(($1 % 10)) in
 	1 | 6) say f && asleep "$(any 150)" ;;
 	3) say r && asleep "$(any 100)" ;;
+	4) say s && asleep "$(any 100)" && ASLEEP=yes ;;
 	8) say i && asleep "$(any 300)" ;;
 	*) asleep "$(any "$SPREAD")" ;;
 	esac
+}
+
+# It may not even have begun to go to sleep when it was saved.
+woken() {
+	! heard | grep -aq '^checker: awake' || return 0
+	"$LKVM" resume checker >/dev/null 2>&1 || :
+	return 1
 }
 
 # whole FILE: numbered lines come one after the other, from 0 after each start of the guest.
@@ -87,6 +99,7 @@ cycle() {
 		start -k "$KERNEL" --verify $verify file
 		ready
 	fi
+	[ -z "$ASLEEP" ] || until_true 30 "the guest does not wake up" woken
 }
 
 # play HARTS CYCLES OPTIONS...
