@@ -220,8 +220,12 @@ static unsigned int rx_seen(const struct serial_regs *r)
 /* The interrupt that IIR reports now. */
 static uint8_t interrupt_id(const struct serial_regs *r)
 {
-	unsigned int seen = rx_seen(r);
+	unsigned int seen;
 
+	/* A port that is only polled, with each of its accesses. */
+	if (!r->ier)
+		return IIR_NONE;
+	seen = rx_seen(r);
 	if (r->ier & IER_LINE && r->overrun)
 		return IIR_LINE;
 	if (r->ier & IER_DATA && seen)

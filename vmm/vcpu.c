@@ -15,7 +15,7 @@
  * cannot carry on: the VM ends with a report of the hart and where it stood, once.
  *
  * Thread and lock: each function says; device code runs on the vCPU's thread
- * under the bus's read lock and the device's own. Registers are saved by the
+ * under the device's own lock. Registers are saved by the
  * snapshot code while the thread is parked.
  */
 #include "lkvm/vcpu.h"
@@ -57,27 +57,31 @@ static void handle_mmio(struct vcpu *vcpu)
 	gpa_t gpa = run->mmio.phys_addr;
 	unsigned int size = run->mmio.len;
 	bool write = run->mmio.is_write;
+	/* Its alignment is told: otherwise the copies below go byte by byte on some machines. */
+	void *data = __builtin_assume_aligned(run->mmio.data, sizeof(uint64_t));
+	const struct mmio_region *window;
 	uint64_t value = 0;
-	bool claimed;
 
 	count(&vcpu->mmio_exits);
 	vcpu->unfinished = true;
 	if (size != 1 && size != 2 && size != 4 && size != 8) {
-		memset(run->mmio.data, 0, sizeof(run->mmio.data));
+		memset(data, 0, sizeof(run->mmio.data));
 		return;
 	}
-	if (write) {
-		memcpy(&value, run->mmio.data, sizeof(value));
-		claimed = bus_write(&vm->bus, gpa, size, le64toh(value));
-	} else {
-		claimed = bus_read(&vm->bus, gpa, size, &value);
-		value = htole64(value);
-		memcpy(run->mmio.data, &value, sizeof(value));
-	}
-	if (!claimed)
+	window = bus_window(&vm->bus, vcpu->window, gpa, size);
+	if (window)
+		vcpu->window = window;
+	else
 		log_ratelimited(vm->log, &vm->mmio_rl, LOG_LEVEL_DEBUG,
 				"hart %u: %u-byte %s at 0x%llx, where nothing is", vcpu->id, size,
 				write ? "store" : "load", (unsigned long long)gpa);
+	if (!write) {
+		value = window ? htole64(mmio_load(window, gpa, size)) : 0;
+		memcpy(data, &value, sizeof(value));
+	} else if (window) {
+		memcpy(&value, data, sizeof(value));
+		mmio_store(window, gpa, size, le64toh(value));
+	}
 	arch_mmio_done(vcpu, gpa, write);
 }
 
@@ -123,16 +127,13 @@ static enum vcpu_next report(struct vcpu *vcpu, const char *what)
 	return died(vcpu);
 }
 
-enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
+/* Not in line: the frame for its texts would be MMIO's as well. */
+__attribute__((noinline)) static enum vcpu_next handle_other(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->kvm.run;
 	char text[ARCH_ENTRY_FAILURE_MAX];
 	int next;
 
-	if (run->exit_reason == KVM_EXIT_MMIO) {
-		handle_mmio(vcpu);
-		return VCPU_RUN;
-	}
 	count(&vcpu->other_exits);
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTR:
@@ -157,6 +158,14 @@ enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
 			 run->exit_reason);
 		return report(vcpu, text);
 	}
+}
+
+enum vcpu_next vcpu_handle_exit(struct vcpu *vcpu)
+{
+	if (vcpu->kvm.run->exit_reason != KVM_EXIT_MMIO)
+		return handle_other(vcpu);
+	handle_mmio(vcpu);
+	return VCPU_RUN;
 }
 
 enum vcpu_next vcpu_handle_error(struct vcpu *vcpu, int errnum)
@@ -195,7 +204,10 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 	struct vm *vm = vcpu->vm;
 	bool go;
 
-	if (next == VCPU_RUN && atomic_load(&vm->gate) == GATE_OPEN && !atomic_load(&vcpu->held))
+	/* Who closes it kicks this thread afterwards, so that an old value is soon found out. */
+	if (next == VCPU_RUN &&
+	    atomic_load_explicit(&vm->gate, memory_order_acquire) == GATE_OPEN &&
+	    !atomic_load_explicit(&vcpu->held, memory_order_acquire))
 		return true;
 	finish_exit(vcpu);
 
@@ -230,6 +242,7 @@ static void *vcpu_thread(void *opaque)
 	sigset_t set;
 
 	vcpu->sleeps = false;
+	vcpu->window = NULL;
 	process_set_kick_flag(&vcpu->kvm.run->immediate_exit);
 	sigemptyset(&set);
 	sigaddset(&set, process_kick_signal());

@@ -2,17 +2,15 @@
 /*
  * The MMIO bus: which device answers which guest physical address.
  *
- * Regions never overlap and are looked up by binary search. vCPU threads
- * dispatch concurrently under a read lock; adding and removing a region takes
- * the write lock and may happen at any time from any thread that is not inside
- * a dispatch. The bus takes no device lock: devices lock themselves.
+ * Regions never overlap and are looked up by binary search. vCPU threads dispatch
+ * concurrently, without a lock: the table is built before they start and changes only
+ * while none of them dispatches (what moves within a window, as PCI's BARs do, is its
+ * device's affair). The bus takes no device lock: devices lock themselves.
  */
 #ifndef LKVM_BUS_H
 #define LKVM_BUS_H
 
 #include "lkvm/util.h"
-
-#include <pthread.h>
 
 /**
  * struct mmio_ops - how a device answers loads and stores
@@ -46,16 +44,15 @@ struct mmio_region {
 };
 
 struct bus {
-	pthread_rwlock_t lock;
 	struct mmio_region *regions; /* sorted by base */
 	size_t nr, max;
 };
 
-int bus_init(struct bus *bus);
+void bus_init(struct bus *bus);
 void bus_destroy(struct bus *bus);
 
 /**
- * bus_add() - claim a window
+ * bus_add() - claim a window (while no vCPU dispatches)
  *
  * Return: 0; -EEXIST where it overlaps another, -EINVAL for an empty or
  * wrapping one, -ENOMEM.
@@ -63,23 +60,41 @@ void bus_destroy(struct bus *bus);
 int bus_add(struct bus *bus, const struct mmio_region *region);
 
 /**
- * bus_remove() - give back the window that starts at @base
- *
- * When it returns no vCPU is inside the device's ops through this window.
+ * bus_remove() - give back the window that starts at @base (while no vCPU dispatches)
  *
  * Return: 0 or -ENOENT.
  */
 int bus_remove(struct bus *bus, gpa_t base);
 
 /**
- * bus_read() / bus_write() - one access by a guest
+ * bus_window() - which window an access by a guest lies in
+ * @last: the one of this vCPU's last access, which is looked at first, or NULL. Good until
+ *	the table changes
  * @size: 1, 2, 4 or 8
  *
- * An access that straddles the end of a window counts as unclaimed.
- *
- * Return: true where a device answered; false leaves *@value 0.
+ * Return: the window, or NULL where nobody answers. An access that straddles the end of
+ * a window has none.
  */
-bool bus_read(struct bus *bus, gpa_t gpa, unsigned int size, uint64_t *value);
-bool bus_write(struct bus *bus, gpa_t gpa, unsigned int size, uint64_t value);
+const struct mmio_region *bus_window(const struct bus *bus, const struct mmio_region *last,
+				     gpa_t gpa, unsigned int size);
+
+/**
+ * mmio_load() / mmio_store() - the access itself, of @size bytes at @gpa
+ */
+static inline uint64_t mmio_mask(unsigned int size)
+{
+	return UINT64_MAX >> (64 - 8 * size);
+}
+
+static inline uint64_t mmio_load(const struct mmio_region *window, gpa_t gpa, unsigned int size)
+{
+	return window->ops->read(window->dev, gpa - window->base, size) & mmio_mask(size);
+}
+
+static inline void mmio_store(const struct mmio_region *window, gpa_t gpa, unsigned int size,
+			      uint64_t value)
+{
+	window->ops->write(window->dev, gpa - window->base, value & mmio_mask(size), size);
+}
 
 #endif /* LKVM_BUS_H */

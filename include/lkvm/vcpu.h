@@ -37,6 +37,7 @@ enum vcpu_next {
  *        vm->lock held)
  * @hit: it came to a breakpoint instruction that nobody has looked at
  * @sleeps: its thread begins as that of a hart that suspended the guest to RAM
+ * @window: of its last MMIO access that somebody answered, or NULL (own thread)
  * @mmio_exits, @other_exits: counters (own thread writes)
  */
 struct vcpu {
@@ -49,6 +50,7 @@ struct vcpu {
 	bool pass;
 	bool sleeps;
 	atomic_bool held, hit;
+	const struct mmio_region *window;
 	_Atomic uint64_t mmio_exits, other_exits;
 };
 

@@ -7,6 +7,7 @@
 #include "lkvm/arch.h"
 #include "lkvm/hw/pci.h"
 #include "lkvm/virtio/rng.h"
+#include "mmio.h"
 #include "tree_rig.h"
 #include "unit.h"
 

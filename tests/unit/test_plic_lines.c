@@ -5,6 +5,7 @@
  * masked, a level held across mask and unmask. Then what all that costs: the ioctls of a
  * whole machine on a scripted host, counted.
  */
+#include "mmio.h"
 #include "rig.h"
 #include "unit.h"
 

@@ -5,6 +5,7 @@
  */
 #include "lkvm/arch.h"
 #include "lkvm/virtio/rng.h"
+#include "mmio.h"
 #include "rig.h"
 #include "unit.h"
 
