@@ -4,7 +4,6 @@
 # long-hosts: sv57 aia aia-guests stable-aia stable-aia-guests
 # files: virtio rootfs
 # lab: --helpers --modules=tun,vhost_net,vhost_vsock
-# open: passed whole on aia once; until it has done so many times it runs by its name only
 # time: 400
 # long: 5400
 #
