@@ -103,7 +103,11 @@ struct vbus {
 
 static inline uint32_t rd32(uint64_t at)
 {
-	return *(volatile uint32_t *)at;
+	uint64_t v;
+
+	/* Not lw: KVM of 6.12 does not extend the sign of what a device answers. */
+	__asm__ volatile("lwu %0, (%1)" : "=r"(v) : "r"(at) : "memory");
+	return (uint32_t)v;
 }
 
 static inline void wr32(uint64_t at, uint32_t value)

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57
 # files: virtio
+# lab: --helpers
 # time: 240
 #
 # lkvm attach: a second and a third terminal at a guest's console, one that only looks, one that
-# reads nothing, on the virtio console; and SIGTERM, which asks a guest with a power button.
+# reads nothing, one whose window has a size, on the virtio console; and SIGTERM, which asks a guest
+# with a power button.
 
 # shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands
 . "$FILES/lib.sh"
@@ -50,6 +52,38 @@ wait "$DEAF" || rc=$?
 [ "$rc" = 143 ] || fail "attach ended by SIGTERM: $rc"
 exec 6<&-
 ! grep 'bytes are missing here' one.out || fail "one that reads has missed something"
+
+# The size of hvc0, as the guest's programs see it; '' for none.
+sized() {
+	ask 30 'stty size 2>/dev/null'
+	[ "$ANSWER" = "$1" ]
+}
+
+# socat gives lkvm a terminal and keeps its other end. What the guest says goes there too.
+window() {
+	[ -x /helpers/bin/socat ] || return 0
+	note "a window"
+	sized '' || fail "a size without a terminal: $ANSWER"
+	mkfifo keys
+	cat >attach.run <<-END
+		stty rows 41 cols 133
+		echo \$\$ >attach.pid
+		exec "$LKVM" attach guest
+	END
+	socat - 'EXEC:sh attach.run,pty,setsid,ctty,stderr' <keys >screen &
+	socat=$!
+	exec 5>keys
+	until_true 20 "the terminal's size is not the console's" sized '41 133'
+	stty -F "$(readlink "/proc/$(cat attach.pid)/fd/0")" rows 50 cols 100
+	until_true 20 "the terminal's new size is not the console's" sized '50 100'
+	grep -q 'stty size' screen || fail "nothing is on the screen"
+	printf '\001d' >&5
+	wait $socat || fail "Ctrl-a d: $?"
+	exec 5>&-
+	# As a terminal that nobody looks at: programs in it go on as they were.
+	sized '50 100' || fail "the size is not what it last was: $ANSWER"
+}
+window
 
 note "leave, and SIGTERM"
 kill -TERM "$LOOK"

@@ -100,6 +100,7 @@ kind_input() {
 # The terminal is the guest's meanwhile, and ours again when lkvm is asked to end.
 kind_terminal() {
 	run 3 --console-log /mnt/log -- sh -c 'stty size; exit 3' </dev/tty >/dev/tty 2>/dev/tty
+	grep -q '^41 133' /mnt/log || fail "the terminal's size: $(tail -n 1 /mnt/log)"
 	"$LKVM" run -k "$KERNEL" -m 160 --console-log /mnt/log -- sh -c 'echo up; sleep 1000' \
 		</dev/tty >/dev/tty 2>/dev/tty &
 	PID=$!

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hosts: sv57
 # files: own modules
-# time: 400
+# time: 500
 #
 # "lkvm run -- CMD": the command's status, three streams that stay apart and keep every byte, the
 # host's files beneath a layer of memory, shares of the user's where they are on the host, the
-# working directory, environment and user; ends without a verdict; and nothing left behind.
+# working directory, environment and user; ends without a verdict; what is said where the kernel lacks
+# something; and nothing left behind.
 
 # shellcheck source=tests/boot/lib.sh disable=SC2016	# the guest expands; BusyBox sh knows
 . "$FILES/lib.sh"
@@ -70,5 +71,16 @@ runs 126 -- sh -c 'echo c >/proc/sysrq-trigger; sleep 100'
 grep -q 'Kernel panic' err || fail "a panic's words are not shown"
 runs 125 --modules "$PWD" -- true
 runs 125 --env NOT_THERE -- true
+
+# A kernel that lacks something, as one does whose module is nowhere.
+lacks() { # lacks MODULE MESSAGE
+	rm -rf fewer
+	cp -r /lib/modules/* fewer
+	sed -i "/^[^:]*\/$1\.ko/d" fewer/modules.dep
+	runs 125 --modules fewer -- true
+	is err "Error: the guest could not run the command: the kernel lacks $2: error 19"
+}
+lacks overlay 'CONFIG_OVERLAY_FS, or its module was not found'
+lacks 9p 'CONFIG_9P_FS and CONFIG_NET_9P_VIRTIO, or its module was not found'
 
 [ -z "$(ls "$HOME/.lkvm" 2>/dev/null)" ] || fail "left behind: $(ls "$HOME/.lkvm")"

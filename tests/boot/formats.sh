@@ -5,7 +5,8 @@
 # time: 90
 #
 # What lkvm takes as a kernel: an Image, the same packed with gzip, an ELF, and a raw program as
-# firmware; and Debian's kernel packed with gzip. From a file name alone as well.
+# firmware; and Debian's kernel packed with gzip. From a file name alone as well. And the line of a suite
+# of bare-metal tests.
 
 # shellcheck source=tests/boot/lib.sh
 . "$FILES/lib.sh"
@@ -32,3 +33,16 @@ guest 60 -k Image.gz -i "$INITRD" -m 128 -p quiet
 status_is 0
 silent
 said '^Hello from the guest: '
+
+# As a suite of bare-metal tests starts its programs: its own words and no others, its variables in a
+# text file.
+echo 'NR_CPUS=2' >env.txt
+guest 20 --nodefaults --network mode=none --loglevel=warning --kernel "$FILES/tiny" --params 'smp 2' \
+	--initrd env.txt --cpus 2 --console serial --dump-dtb dtb
+status_is 0
+silent
+said '^tiny: 2 harts$'
+tr '\0' '\n' <dtb >words
+said 'smp 2$' words
+said 'linux,initrd-start' words
+! grep -aq 'console=\|panic=' words || fail "words were added: $(grep -a 'console=' words)"

@@ -84,7 +84,8 @@ echo >>/tmp/iperf.rounds; done; echo >>/tmp/ended) &)'
 
 # unload: all of them come to their end, and nothing was wrong.
 unload() {
-	told 120 "touch /tmp/stop; n=0; until [ \$(wc -l </tmp/ended) = $LOADS ] || [ \$n = 100 ]; do n=\$((n + 1)); sleep 1; done; rm -f /tmp/r; for i in fio net user vsock iperf; do echo \$i \$(wc -l </tmp/\$i.rounds) >>/tmp/r; done; cat /tmp/r; wc -l </tmp/ended; [ ! -e /tmp/bad ] || cat /tmp/bad; rm -f /tmp/*.rounds /tmp/ended"
+	# 8 vCPUs on two emulated CPUs take their time.
+	told 400 "touch /tmp/stop; n=0; until [ \$(wc -l </tmp/ended) = $LOADS ] || [ \$n = 200 ]; do n=\$((n + 1)); sleep 1; done; rm -f /tmp/r; for i in fio net user vsock iperf; do echo \$i \$(wc -l </tmp/\$i.rounds) >>/tmp/r; done; cat /tmp/r; wc -l </tmp/ended; [ ! -e /tmp/bad ] || cat /tmp/bad; rm -f /tmp/*.rounds /tmp/ended"
 	note "rounds: $(echo "$ANSWER" | tr '\n' ' ')"
 	[ "$(echo "$ANSWER" | sed -n 6p)" = $LOADS ] || fail "a load is stuck: $ANSWER"
 	! echo "$ANSWER" | sed '1,6d' | grep -q . || fail "wrong: $ANSWER"
