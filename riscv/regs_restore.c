@@ -33,7 +33,6 @@
 
 /* Bits of sip and sie (privileged architecture, "Supervisor Interrupt Registers"). */
 #define SIP_STIP (UINT64_C(1) << 5)
-#define SIP_SEIP (UINT64_C(1) << 9)
 
 /* SBI hart state management: what a successful hart_stop leaves in the registers. */
 #define SBI_EID_HSM 0x48534d
@@ -343,7 +342,7 @@ static int put_back_sip(const struct reg_set *set, const struct kvm_vcpu *vcpu, 
 
 	if (!reg_set_find(set, id))
 		return 0;
-	sip = reg_set_get(set, id, 0);
+	sip = reg_set_get(set, id, 0) & ~SIP_SEIP;
 	if (gains_sstc(set, vcpu))
 		sip &= ~SIP_STIP;
 	ret = reg_set_long(vcpu, REG_CSR, 0, CSR_SIP, sip);
@@ -392,7 +391,7 @@ int reg_set_restore_timer(const struct reg_set *set, const struct kvm_vcpu *vcpu
 
 bool reg_set_wants_kick(const struct reg_set *set)
 {
-	/* SEIP is driven again by its wire, which does wake. */
+	/* SEIP is said again by its chip, which does wake. */
 	return reg_set_get(set, reg_long(REG_CSR, 0, CSR_SIP), 0) & ~SIP_SEIP;
 }
 

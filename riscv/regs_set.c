@@ -141,6 +141,22 @@ static int save_one(struct reg_set *set, const struct kvm_vcpu *vcpu, uint64_t i
 	return reg_set_put(set, id, value) ? 0 : fail(err, "no memory for registers");
 }
 
+/*
+ * SEIP is not the hart's own: the PLIC's wire, or KVM's interrupt file, says it anew. Between
+ * a message and its SEIP, KVM may show the one without the other.
+ */
+static void forget_seip(struct reg_set *set)
+{
+	uint64_t id = reg_long(REG_CSR, 0, CSR_SIP);
+	unsigned long sip;
+
+	if (!reg_set_find(set, id))
+		return;
+	sip = (unsigned long)(reg_set_get(set, id, 0) & ~SIP_SEIP);
+	/* It is there, so there is room. */
+	reg_set_put(set, id, &sip);
+}
+
 int reg_set_save(struct reg_set *set, const struct kvm_vcpu *vcpu, struct error *err)
 {
 	uint64_t *ids;
@@ -166,6 +182,7 @@ int reg_set_save(struct reg_set *set, const struct kvm_vcpu *vcpu, struct error 
 		ret = save_one(set, vcpu, ids[i], err);
 	}
 	free(ids);
+	forget_seip(set);
 	return ret;
 }
 

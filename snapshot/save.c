@@ -35,9 +35,13 @@
 /* How often who asked learns how far it is. */
 #define TICK_MS 200
 
-/* How often and how long a hart that is being started is let run. */
+/*
+ * How often and how long a hart that is being started is let run: longer each time, as a busy host
+ * may not come to it at once.
+ */
 #define START_ROUNDS 20
 #define START_MS 2
+#define START_MS_MAX 64
 
 static int may_save(struct vm *vm, struct error *err)
 {
@@ -57,7 +61,7 @@ static int may_save(struct vm *vm, struct error *err)
 /* One hart may start the next: all are looked at again after each step. */
 static int finish_starts(struct vm *vm, struct error *err)
 {
-	unsigned int round, i;
+	unsigned int round, i, ms = START_MS;
 	bool any = true;
 
 	for (round = 0; any && round < START_ROUNDS; round++) {
@@ -66,9 +70,11 @@ static int finish_starts(struct vm *vm, struct error *err)
 			if (!arch_hart_starting(&vm->vcpus[i]))
 				continue;
 			any = true;
-			if (vm_step(vm, i, START_MS))
+			if (vm_step(vm, i, ms))
 				return fail(err, "hart %u did not stop in time", i);
 		}
+		if (ms < START_MS_MAX)
+			ms *= 2;
 	}
 	/* Only registers that look like it by chance stay so. */
 	return 0;

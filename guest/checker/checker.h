@@ -42,6 +42,7 @@ void patterns(const struct state *in, struct state *out, uint64_t until);
  * @msi_wanted, @msi_seen: the same of messages
  * @steal: the last steal time it was told; @sta: where it is told
  * @resting: it has no check under way, and still answers
+ * @doing: its last check
  */
 struct hart {
 	uint64_t id;
@@ -50,6 +51,7 @@ struct hart {
 	bool fwft, has_sta;
 	uint64_t steal;
 	volatile bool up, done, resting;
+	const char *volatile doing;
 	volatile uint64_t sta[8] __attribute__((aligned(64)));
 	uint64_t memory[MEMORY_WORDS];
 	struct state in, out;
@@ -59,6 +61,7 @@ struct hart {
  * struct checker - what all harts share
  * @line: numbered lines that were said
  * @idle_until: no timer is set to an earlier time
+ * @go: all harts are up: they may ask one another
  * @sleep: all harts come to rest
  * @may_stop: and all of them have
  */
@@ -67,7 +70,7 @@ struct checker {
 	struct hart hart[MAX_HARTS];
 	unsigned int nr;
 	uint64_t vlenb, spin, line;
-	volatile uint32_t failed, stop, lock, sleep, may_stop;
+	volatile uint32_t failed, stop, lock, go, sleep, may_stop;
 	volatile uint64_t last_time, idle_until;
 };
 

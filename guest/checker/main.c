@@ -100,10 +100,18 @@ static uint64_t mix(uint64_t a, uint64_t b, uint64_t n)
 
 static void wrong(const struct hart *h, const char *what, uint64_t n, uint64_t got, uint64_t want)
 {
+	uint64_t i;
+
 	/* One hart's word is enough. */
-	if (!__atomic_exchange_n(&c.failed, 1, __ATOMIC_ACQ_REL))
-		print("checker: FAILED: hart %u, epoch %u: %s %u is %x, not %x\n", h->id, h->epoch,
-		      what, n, got, want);
+	if (__atomic_exchange_n(&c.failed, 1, __ATOMIC_ACQ_REL))
+		return;
+	print("checker: FAILED: hart %u, epoch %u: %s %u is %x, not %x\n", h->id, h->epoch, what, n,
+	      got, want);
+	for (i = 0; i < c.nr; i++)
+		print("checker: hart %u, epoch %u: %s, %u timers, IPIs %u of %u, %s\n", i,
+		      c.hart[i].epoch, c.hart[i].doing ? c.hart[i].doing : "nothing",
+		      (uint64_t)c.hart[i].timers, (uint64_t)c.hart[i].seen,
+		      (uint64_t)c.hart[i].wanted, c.hart[i].resting ? "resting" : "busy");
 }
 
 static void same_words(const struct hart *h, const char *what, const uint64_t *got,
@@ -338,12 +346,18 @@ static void begin(struct hart *h)
 
 static void epoch(struct hart *h)
 {
+	h->doing = "registers";
 	check_registers(h);
 	check_sscratch(h);
+	h->doing = "memory";
 	check_memory(h);
+	h->doing = "time";
 	check_time(h);
+	h->doing = "timer";
 	check_timer(h);
+	h->doing = "IPI";
 	check_ipi(h);
+	h->doing = "SBI";
 	check_sbi(h);
 	h->epoch++;
 }
@@ -353,6 +367,9 @@ static void worker(void *arg)
 	struct hart *h = arg;
 
 	begin(h);
+	/* An IPI to a hart that is still being started would be lost. */
+	while (!c.go && !c.failed)
+		;
 	while (!c.stop && !c.failed) {
 		epoch(h);
 		if (!c.sleep)
@@ -385,6 +402,7 @@ static bool start_all(void)
 	for (i = 1; i < c.nr; i++)
 		while (!c.hart[i].up)
 			;
+	c.go = 1;
 	return true;
 }
 
@@ -413,6 +431,7 @@ static void woken(void *arg)
 	struct hart *h = arg;
 	uint64_t i;
 
+	c.go = 0;
 	c.sleep = 0;
 	c.may_stop = 0;
 	for (i = 1; i < c.nr; i++)

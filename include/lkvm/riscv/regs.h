@@ -135,6 +135,9 @@ enum {
 	CSR_SENVCFG,
 };
 
+/* sip.SEIP: an external interrupt is pending (privileged architecture, 12.1.3). */
+#define SIP_SEIP (UINT64_C(1) << 9)
+
 /* REG_TIMER, always 64 bits wide */
 enum {
 	TIMER_FREQUENCY,
