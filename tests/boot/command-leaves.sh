@@ -129,7 +129,7 @@ kind_kill() {
 
 kind_missing() {
 	run 127 -- no-such-command </dev/null >"$OUT" 2>"$ERR"
-	is "$ERR" 'no-such-command: no such command'
+	is "$ERR" 'lkvm: no-such-command: no such command in the guest'
 }
 
 kind_late() { run 124 --timeout 6 -- sleep 1000 </dev/null >"$OUT" 2>"$ERR"; }
