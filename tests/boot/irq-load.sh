@@ -60,20 +60,20 @@ chip_is() {
 
 # load: what runs until /tmp/stop is there; what goes wrong is told in /tmp/bad.
 load() {
-	told 60 'rm -f /tmp/stop /tmp/bad; : >/tmp/ended; [ -d /r ] || { mkdir /r && mount -o ro /dev/vda /r && mount --bind /dev /r/dev &&
+	told 120 'rm -f /tmp/stop /tmp/bad; : >/tmp/ended; [ -d /r ] || { mkdir /r && mount -o ro /dev/vda /r && mount --bind /dev /r/dev &&
 mount --bind /proc /r/proc && mount --bind /sys /r/sys && mount -t tmpfs tmp /r/tmp && ip link set eth0 up &&
 ip addr add 10.7.0.2/24 dev eth0; }'
 	# A round of fio verifies what it wrote. None of them is a job that the shell tells of.
-	told 20 '( (while [ ! -e /tmp/stop ]; do chroot /r fio --name=v --filename=/dev/vdb --direct=1 --ioengine=libaio \
+	told 120 '( (while [ ! -e /tmp/stop ]; do chroot /r fio --name=v --filename=/dev/vdb --direct=1 --ioengine=libaio \
 --iodepth=4 --rw=randwrite --bs=4k --size=1M --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio 2>&1 ||
 echo "fio: $(tail -n 1 /tmp/fio)" >>/tmp/bad; echo >>/tmp/fio.rounds; done; echo >>/tmp/ended) &)'
-	told 20 "( (while [ ! -e /tmp/stop ]; do s=\$(wget -q -O - http://10.7.0.1:8000/file | md5sum | cut -d ' ' -f 1);
+	told 120 "( (while [ ! -e /tmp/stop ]; do s=\$(wget -q -O - http://10.7.0.1:8000/file | md5sum | cut -d ' ' -f 1);
 [ \$s = $FILE_SUM ] || echo \"net: \$s\" >>/tmp/bad; echo >>/tmp/net.rounds; done; echo >>/tmp/ended) &)"
 	# And the root, of which nothing is read any more once all of it is in the guest's memory.
-	told 20 "( (while [ ! -e /tmp/stop ]; do dd if=/dev/vda of=/dev/null bs=16k count=64 iflag=direct 2>/dev/null ||
+	told 120 "( (while [ ! -e /tmp/stop ]; do dd if=/dev/vda of=/dev/null bs=16k count=64 iflag=direct 2>/dev/null ||
 echo root >>/tmp/bad; s=\$(dd if=/dev/vdc bs=16k count=64 iflag=direct 2>/dev/null | md5sum | cut -d ' ' -f 1);
 [ \$s = $USER_SUM ] || echo \"vhost-user: \$s\" >>/tmp/bad; echo >>/tmp/user.rounds; done; echo >>/tmp/ended) &)"
-	told 20 '( (while [ ! -e /tmp/stop ]; do vsock echo vsock:2:22 65536 1 >/tmp/vsock 2>&1 ||
+	told 120 '( (while [ ! -e /tmp/stop ]; do vsock echo vsock:2:22 65536 1 >/tmp/vsock 2>&1 ||
 echo "vsock: $(tail -n 1 /tmp/vsock)" >>/tmp/bad; echo >>/tmp/vsock.rounds; done; echo >>/tmp/ended) &)'
 	# Its server may still be busy with who rebooted.
 	told 20 '( (way=; while [ ! -e /tmp/stop ]; do chroot /r iperf3 -c 10.7.0.1 -t 2 $way >/tmp/iperf 2>&1 || {
