@@ -53,7 +53,7 @@ qsd() { # the other disk's back end: one life for each guest
 
 # chip_is PATTERN: every interrupt of a virtio device is that chip's, and each device has one.
 chip_is() {
-	told 20 'grep virtio /proc/interrupts'
+	told 120 'grep virtio /proc/interrupts'
 	note "$(echo "$ANSWER" | sed 's/  */ /g' | tr '\n' ';')"
 	! echo "$ANSWER" | grep -qvE "$1" || fail "not all by $1: $ANSWER"
 }
@@ -76,7 +76,7 @@ echo root >>/tmp/bad; s=\$(dd if=/dev/vdc bs=16k count=64 iflag=direct 2>/dev/nu
 	told 120 '( (while [ ! -e /tmp/stop ]; do vsock echo vsock:2:22 65536 1 >/tmp/vsock 2>&1 ||
 echo "vsock: $(tail -n 1 /tmp/vsock)" >>/tmp/bad; echo >>/tmp/vsock.rounds; done; echo >>/tmp/ended) &)'
 	# Its server may still be busy with who rebooted.
-	told 20 '( (way=; while [ ! -e /tmp/stop ]; do chroot /r iperf3 -c 10.7.0.1 -t 2 $way >/tmp/iperf 2>&1 || {
+	told 120 '( (way=; while [ ! -e /tmp/stop ]; do chroot /r iperf3 -c 10.7.0.1 -t 2 $way >/tmp/iperf 2>&1 || {
 grep -q busy /tmp/iperf && sleep 1 || echo "iperf3: $(tail -n 1 /tmp/iperf)" >>/tmp/bad; }; [ "$way" ] && way= || way=-R;
 echo >>/tmp/iperf.rounds; done; echo >>/tmp/ended) &)'
 	LOADS=5
