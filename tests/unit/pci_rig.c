@@ -2,8 +2,8 @@
 /*
  * A machine with nothing but a PCI host on its bus, for tests; see pci_rig.h.
  */
-#include "mmio.h"
 #include "pci_rig.h"
+#include "mmio.h"
 #include "unit.h"
 
 #include <errno.h>
