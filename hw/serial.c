@@ -222,7 +222,7 @@ static uint8_t interrupt_id(const struct serial_regs *r)
 {
 	unsigned int seen;
 
-	/* A port that is only polled, with each of its accesses. */
+	/* Nothing is enabled: a port that is polled comes here with each access. */
 	if (!r->ier)
 		return IIR_NONE;
 	seen = rx_seen(r);

@@ -36,12 +36,11 @@
 #define TICK_MS 200
 
 /*
- * How often and how long a hart that is being started is let run: longer each time, as a busy host
- * may not come to it at once.
+ * How long a hart that is being started is let run at a time, and for how long that is done again
+ * with all of them: a busy host may not come to it at once.
  */
-#define START_ROUNDS 20
 #define START_MS 2
-#define START_MS_MAX 64
+#define ALL_STARTS_MS 500
 
 static int may_save(struct vm *vm, struct error *err)
 {
@@ -61,21 +60,21 @@ static int may_save(struct vm *vm, struct error *err)
 /* One hart may start the next: all are looked at again after each step. */
 static int finish_starts(struct vm *vm, struct error *err)
 {
-	unsigned int round, i, ms = START_MS;
-	bool any = true;
+	uint64_t until = now_ns() + ALL_STARTS_MS * NSEC_PER_MSEC;
+	unsigned int i, any;
 
-	for (round = 0; any && round < START_ROUNDS; round++) {
-		any = false;
-		for (i = 0; i < vm->nr_vcpus; i++) {
+	/* What was loaded and has not gone on is as it was saved, and must not run. */
+	if (arch_held(vm))
+		return 0;
+	do {
+		for (any = i = 0; i < vm->nr_vcpus && now_ns() < until; i++) {
 			if (!arch_hart_starting(&vm->vcpus[i]))
 				continue;
-			any = true;
-			if (vm_step(vm, i, ms))
+			any++;
+			if (vm_step(vm, i, START_MS))
 				return fail(err, "hart %u did not stop in time", i);
 		}
-		if (ms < START_MS_MAX)
-			ms *= 2;
-	}
+	} while (any && now_ns() < until);
 	/* Only registers that look like it by chance stay so. */
 	return 0;
 }

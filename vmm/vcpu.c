@@ -14,9 +14,9 @@
  * Everything else, and a KVM_RUN that fails, is a host fault or a guest that KVM
  * cannot carry on: the VM ends with a report of the hart and where it stood, once.
  *
- * Thread and lock: each function says; device code runs on the vCPU's thread
- * under the device's own lock. Registers are saved by the
- * snapshot code while the thread is parked.
+ * Thread and lock: each function says; device code runs on the vCPU's thread under the
+ * device's own lock. Registers are saved by the snapshot code while the thread is
+ * parked.
  */
 #include "lkvm/vcpu.h"
 
@@ -204,7 +204,10 @@ static bool pass_gate(struct vcpu *vcpu, enum vcpu_next next)
 	struct vm *vm = vcpu->vm;
 	bool go;
 
-	/* Who closes it kicks this thread afterwards, so that an old value is soon found out. */
+	/*
+	 * Who closes the gate kicks this thread afterwards, so that an old value is soon found
+	 * out; a debugger holds a vCPU on its own thread, or while it is parked.
+	 */
 	if (next == VCPU_RUN &&
 	    atomic_load_explicit(&vm->gate, memory_order_acquire) == GATE_OPEN &&
 	    !atomic_load_explicit(&vcpu->held, memory_order_acquire))

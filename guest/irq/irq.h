@@ -186,7 +186,7 @@ bool on_all(struct bench *b, bool (*work)(struct hart *h));
 long send_ipi(uint64_t mask, uint64_t base);
 
 /**
- * forget() - clear what all harts counted, once they have taken what they had pending
+ * forget() - clear what all harts counted, once the others have taken what they had pending
  */
 void forget(struct bench *b);
 

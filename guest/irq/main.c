@@ -137,7 +137,8 @@ void forget(struct bench *b)
 
 	/*
 	 * Two messages may have been sent for one level that moved, and a hart may take its
-	 * own late, where the host is busy. What is pending comes before an IPI.
+	 * own late, where the host is busy. What is pending comes before an IPI (but for one that
+	 * was pending itself, which is as good a sign on all but the busiest host).
 	 */
 	for (i = 1; i < b->nr; i++) {
 		uint32_t before = b->hart[i].ipis;

@@ -45,4 +45,4 @@ said '^tiny: 2 harts$'
 tr '\0' '\n' <dtb >words
 said 'smp 2$' words
 said 'linux,initrd-start' words
-! grep -aq 'console=\|panic=' words || fail "words were added: $(grep -a 'console=' words)"
+! grep -aq 'console=\|panic=' words || fail "words were added: $(grep -a 'console=\|panic=' words)"

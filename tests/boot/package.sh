@@ -5,9 +5,9 @@
 # lab: --modules=ext4,overlay
 # time: 200
 #
-# The Debian package's own test of a guest (debian/tests/boot), in a Debian system of the host's, with
-# lkvm where the package puts it and the kernel and its modules where Debian has them. It fails when lkvm
-# does, and is skipped without KVM.
+# The Debian package's own test of a guest (debian/tests/boot), in a Debian system of the host's,
+# with lkvm where the package puts it and the kernel and its modules where Debian has them. It fails
+# when lkvm does, and is skipped without KVM.
 
 # What is mounted here goes with the namespace: nobody removes files through it.
 if [ -z "${OWN_MOUNTS-}" ]; then
@@ -38,8 +38,8 @@ cp "$FILES/package-boot" r/tmp/boot
 # play STATUS
 play() {
 	STATUS=0
-	timeout 150 chroot r env HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin bash /tmp/boot >said 2>&1 </dev/null ||
-		STATUS=$?
+	timeout 150 chroot r env HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin bash /tmp/boot \
+		>said 2>&1 </dev/null || STATUS=$?
 	cat said
 	status_is "$1"
 }

@@ -49,6 +49,7 @@ sleep 1
 ! ready || fail "told before the script's end"
 "$LKVM" stop --kill guest >answer
 finish 30
+until_true 10 "the end is not told: $(cat told)" ending
 : >told
 start -k "$FILES/tiny-idle" --name guest --expect '1 harts' --after-script continue
 until_true 20 "not told" ready

@@ -38,21 +38,31 @@ ready() {
 	done
 }
 
+# key LETTER: no line, whose end would wake a guest that sleeps.
+key() { printf '%s' "$1" >&8; }
+
 # moment N: save now? Every second cycle comes in the middle of something. ASLEEP: the guest is
 # to be woken then.
 moment() {
 	ASLEEP=
 	case $(($1 % 10)) in
-	1 | 6) say f && asleep "$(any 150)" ;;
-	3) say r && asleep "$(any 100)" ;;
-	4) say s && asleep "$(any 100)" && ASLEEP=yes ;;
-	8) say i && asleep "$(any 300)" ;;
+	1 | 6) key f && asleep "$(any 150)" ;;
+	3) key r && asleep "$(any 100)" ;;
+	4 | 7)
+		ASLEEP=yes
+		from_here
+		key s
+		# Fast asleep, or still on its way.
+		if [ $(($1 % 3)) = 1 ]; then await 60 '^checker: asleep'; else asleep "$(any 100)"; fi
+		;;
+	8) key i && asleep "$(any 300)" ;;
 	*) asleep "$(any "$SPREAD")" ;;
 	esac
 }
 
 # It may not even have begun to go to sleep when it was saved.
 woken() {
+	! heard | grep -aq FAILED || fail "the guest noticed: $(heard | grep -a FAILED)"
 	! heard | grep -aq '^checker: awake' || return 0
 	"$LKVM" resume checker >/dev/null 2>&1 || :
 	return 1

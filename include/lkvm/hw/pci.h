@@ -11,10 +11,10 @@
  * host finds the function for a configuration access, and for an access to one of its
  * windows the BAR that lies there.
  *
- * Locks, in this order: bus -> configuration (one for the host) -> map (one for the
- * host, read by accesses to BARs) -> the device's own -> lines (one for the host) ->
- * interrupt chip. Callbacks for configuration run with the first two held, those for
- * BARs with the first (in shared mode) and the map's.
+ * Locks, in this order: configuration (one for the host) -> map (one for the host, read
+ * by accesses to BARs) -> the device's own -> lines (one for the host) -> interrupt
+ * chip. Callbacks for configuration run with the first held, those for BARs with the
+ * map's.
  */
 #ifndef LKVM_HW_PCI_H
 #define LKVM_HW_PCI_H

@@ -15,7 +15,7 @@
  * Every function below that says "inside" is called between the two; callbacks of
  * struct virtio_device_ops and struct virtio_transport_ops run inside.
  *
- * Lock order: bus -> device -> interrupt chip.
+ * Lock order: device -> interrupt chip.
  */
 #ifndef LKVM_VIRTIO_DEVICE_H
 #define LKVM_VIRTIO_DEVICE_H
