@@ -57,15 +57,15 @@ static void handle_mmio(struct vcpu *vcpu)
 	gpa_t gpa = run->mmio.phys_addr;
 	unsigned int size = run->mmio.len;
 	bool write = run->mmio.is_write;
-	/* Its alignment is told: otherwise the copies below go byte by byte on some machines. */
-	void *data = __builtin_assume_aligned(run->mmio.data, sizeof(uint64_t));
+	/* A word, where struct kvm_run has bytes: these would be copied one by one on some
+	 * machines. */
+	uint64_t *data = (uint64_t *)(void *)run->mmio.data;
 	const struct mmio_region *window;
-	uint64_t value = 0;
 
 	count(&vcpu->mmio_exits);
 	vcpu->unfinished = true;
 	if (size != 1 && size != 2 && size != 4 && size != 8) {
-		memset(data, 0, sizeof(run->mmio.data));
+		*data = 0;
 		return;
 	}
 	window = bus_window(&vm->bus, vcpu->window, gpa, size);
@@ -75,13 +75,10 @@ static void handle_mmio(struct vcpu *vcpu)
 		log_ratelimited(vm->log, &vm->mmio_rl, LOG_LEVEL_DEBUG,
 				"hart %u: %u-byte %s at 0x%llx, where nothing is", vcpu->id, size,
 				write ? "store" : "load", (unsigned long long)gpa);
-	if (!write) {
-		value = window ? htole64(mmio_load(window, gpa, size)) : 0;
-		memcpy(data, &value, sizeof(value));
-	} else if (window) {
-		memcpy(&value, data, sizeof(value));
-		mmio_store(window, gpa, size, le64toh(value));
-	}
+	if (!write)
+		*data = window ? htole64(mmio_load(window, gpa, size)) : 0;
+	else if (window)
+		mmio_store(window, gpa, size, le64toh(*data));
 	arch_mmio_done(vcpu, gpa, write);
 }
 
