@@ -61,16 +61,18 @@ static int may_save(struct vm *vm, struct error *err)
 static int finish_starts(struct vm *vm, struct error *err)
 {
 	uint64_t until = now_ns() + ALL_STARTS_MS * NSEC_PER_MSEC;
-	unsigned int i, any;
+	unsigned int i;
+	bool any;
 
 	/* What was loaded and has not gone on is as it was saved, and must not run. */
 	if (arch_held(vm))
 		return 0;
 	do {
-		for (any = i = 0; i < vm->nr_vcpus && now_ns() < until; i++) {
+		any = false;
+		for (i = 0; i < vm->nr_vcpus && now_ns() < until; i++) {
 			if (!arch_hart_starting(&vm->vcpus[i]))
 				continue;
-			any++;
+			any = true;
 			if (vm_step(vm, i, START_MS))
 				return fail(err, "hart %u did not stop in time", i);
 		}

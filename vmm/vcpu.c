@@ -57,8 +57,7 @@ static void handle_mmio(struct vcpu *vcpu)
 	gpa_t gpa = run->mmio.phys_addr;
 	unsigned int size = run->mmio.len;
 	bool write = run->mmio.is_write;
-	/* A word, where struct kvm_run has bytes: these would be copied one by one on some
-	 * machines. */
+	/* One word, where struct kvm_run has bytes, which compilers may copy one by one. */
 	uint64_t *data = (uint64_t *)(void *)run->mmio.data;
 	const struct mmio_region *window;
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# hosts: sv57 aia
+# hosts: sv57 aia-vec128
 # files: own
 # time: 300
 # long: 600
-# long-hosts: sv57 aia aia-guests
+# long-hosts: sv57 aia-vec128 aia-guests-vec256
 #
 # A Linux guest is saved while it counts, and goes on; is saved again and ended; and comes back from
 # the file with its processes, their floating point, its files and its clock, as if nothing had been.
