@@ -22,8 +22,8 @@
 
 #define RAM UINT64_C(0x80000000)
 
-#define GOLDEN_ID "635db7945883f0838f69e2de45023074"
-#define GOLDEN_CRC 0xe85fc973
+#define GOLDEN_ID "ea8d20b40109af769abbd6d87454cabb"
+#define GOLDEN_CRC 0x153c07ed
 
 static struct guest_memory mem;
 static struct error err;
@@ -426,6 +426,57 @@ START_TEST(killed)
 }
 END_TEST
 
+/* lkvm-snapshot(5) read literally: a byte at a time, and the product by halves. */
+static uint64_t slow_step(uint64_t s, uint64_t a, uint64_t b)
+{
+	uint64_t x = s ^ a, y = b ^ UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t low = (uint32_t)x * (y & 0xffffffff), mid = (x >> 32) * (y & 0xffffffff);
+	uint64_t other = (uint32_t)x * (y >> 32),
+		 carry = (low >> 32) + (uint32_t)mid + (uint32_t)other;
+
+	return (x * y) ^ ((x >> 32) * (y >> 32) + (mid >> 32) + (other >> 32) + (carry >> 32));
+}
+
+static uint32_t slow_sum(const uint8_t *bytes, size_t len)
+{
+	uint64_t s = UINT64_C(0xcbf29ce484222325), pair[2];
+	size_t i, n;
+
+	for (i = 0; i < len; i += 16) {
+		pair[0] = pair[1] = 0;
+		for (n = 0; n < 16 && i + n < len; n++)
+			pair[n / 8] |= (uint64_t)bytes[i + n] << n % 8 * 8;
+		s = slow_step(s, pair[0], pair[1]);
+	}
+	return (uint32_t)slow_step(s, len, 0);
+}
+
+START_TEST(sums)
+{
+	struct prng p = prng_start("sums");
+	uint8_t bytes[208] __attribute__((aligned(8)));
+	size_t len, cut, i;
+
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)prng_u64(&p);
+	for (len = 0; len <= sizeof(bytes); len++) {
+		uint32_t want = slow_sum(bytes, len);
+
+		for (cut = 0; cut <= len; cut += 16) {
+			uint64_t s = snapshot_sum(SNAPSHOT_SUM_FIRST, bytes, cut);
+
+			s = snapshot_sum(s, bytes + cut, len - cut);
+			ck_assert_uint_eq(snapshot_sum_end(s, len), want);
+		}
+		for (i = 0; i < 8 * len; i++) {
+			bytes[i / 8] ^= (uint8_t)(1 << i % 8);
+			ck_assert_uint_ne(slow_sum(bytes, len), want);
+			bytes[i / 8] ^= (uint8_t)(1 << i % 8);
+		}
+	}
+}
+END_TEST
+
 /* The format does not change by accident: these are the bytes of version 1. */
 START_TEST(golden)
 {
@@ -603,6 +654,7 @@ int main(void)
 	tcase_add_loop_test(tc, truncation, SNAPSHOT_RAW, SNAPSHOT_ZSTD + 1);
 	tcase_add_loop_test(tc, failing_disk, 0, 2);
 	tcase_add_test(tc, killed);
+	tcase_add_test(tc, sums);
 	tcase_add_test(tc, golden);
 	tcase_add_test(tc, short_writes);
 	tcase_add_test(tc, targets);

@@ -40,7 +40,7 @@ typedef uint64_t __attribute__((may_alias)) memory_word;
 /**
  * snapshot_sum() - go on with the sum of a chunk's bytes
  * @sum: SNAPSHOT_SUM_FIRST at first
- * @buf: aligned to 8 bytes; @len: a multiple of 8, but for the last piece
+ * @buf: aligned to 8 bytes; @len: a multiple of 16, but for the last piece
  *
  * Several times as fast as a CRC where there are no instructions for one.
  */
