@@ -5,7 +5,8 @@
  *
  *	u32 harts
  *	u8  interrupt chip (1 PLIC, 2 AIA); u32 interrupt identities of a hart, u32 how many of
- *	    them devices go by (PLIC: 0); u8 where its files live (0 anywhere, 1 in hardware)
+ *	    them devices go by (PLIC: 0); u8 where its files live (0 anywhere, 1 in hardware,
+ *	    2 in software)
  *	u32 width of guest physical addresses
  *	u32 widest first-stage mode that the guest was told of, as in satp.MODE
  *	u64 address, u64 size of the window for 64-bit PCI BARs; 0 and 0 without PCI
@@ -43,6 +44,7 @@
 
 #define FILES_ANY 0
 #define FILES_HARDWARE 1
+#define FILES_SOFTWARE 2
 
 #define MAX_SBI 64
 #define SBI_NAME_MAX 32
@@ -81,7 +83,7 @@ static void walk_saved(void *opaque, struct xfer *x)
 	xfer_u32(x, &s->usable);
 	xfer_check(x, s->usable <= s->identities, "more identities than there are");
 	xfer_u8(x, &s->files);
-	xfer_check(x, s->files <= FILES_HARDWARE, "interrupt files that this lkvm does not know");
+	xfer_check(x, s->files <= FILES_SOFTWARE, "interrupt files that this lkvm does not know");
 	xfer_u32(x, &s->gpa_bits);
 	xfer_u32(x, &s->satp_mode);
 	xfer_u64(x, &s->pci64);
@@ -99,6 +101,28 @@ static void walk_saved(void *opaque, struct xfer *x)
 	}
 }
 
+/* What KVM made of "auto" is the host's matter; what was asked for by name stays. */
+static uint8_t files(const struct arch_vm *a)
+{
+	if (a->irq.plic)
+		return FILES_ANY;
+	if (aia_all_in_hardware(&a->irq.aia))
+		return FILES_HARDWARE;
+	return a->cfg->aia == AIA_EMUL ? FILES_SOFTWARE : FILES_ANY;
+}
+
+static enum aia_choice choice(const struct arch_saved *s)
+{
+	switch (s->files) {
+	case FILES_HARDWARE:
+		return AIA_HWACCEL;
+	case FILES_SOFTWARE:
+		return AIA_EMUL;
+	default:
+		return AIA_AUTO;
+	}
+}
+
 int machine_config_save(const struct arch_vm *a, struct snapshot_writer *w, struct error *err)
 {
 	char isa[ISA_STRING_MAX];
@@ -107,8 +131,7 @@ int machine_config_save(const struct arch_vm *a, struct snapshot_writer *w, stru
 		.chip = a->irq.plic ? CHIP_PLIC : CHIP_AIA,
 		.identities = a->irq.plic ? 0 : a->irq.aia.ids,
 		.usable = a->irq.plic ? 0 : machine_identities(a),
-		.files = !a->irq.plic && aia_all_in_hardware(&a->irq.aia) ? FILES_HARDWARE
-									  : FILES_ANY,
+		.files = files(a),
 		.gpa_bits = a->hgatp.bits,
 		.satp_mode = a->satp_mode,
 		.pci64 = a->pci ? a->map.pci64.gpa : 0,
@@ -170,7 +193,7 @@ void arch_saved_apply(const struct arch_saved *s, struct arch_config *cfg)
 	unsigned int i;
 
 	cfg->irqchip = s->chip == CHIP_PLIC ? IRQCHIP_PLIC : IRQCHIP_AIA;
-	cfg->aia = s->files == FILES_HARDWARE ? AIA_HWACCEL : AIA_AUTO;
+	cfg->aia = choice(s);
 	cfg->identities = s->identities;
 	cfg->usable = s->usable;
 	cfg->satp = s->satp_mode == 9 ? SATP_SV48 : s->satp_mode == 10 ? SATP_SV57 : SATP_SV39;
@@ -270,8 +293,7 @@ static void check_aia(const struct arch_saved *s, const struct kvm *kvm, struct 
 					.harts = 1,
 					.sources = 1,
 					.ids = s->identities,
-					.mode = s->files == FILES_HARDWARE ? AIA_HWACCEL
-									   : AIA_AUTO};
+					.mode = choice(s)};
 	struct error err;
 	struct aia aia;
 

@@ -317,6 +317,45 @@ START_TEST(kernel_aia)
 }
 END_TEST
 
+static void with_interrupt_files(struct fake_host *h)
+{
+	h->host_aia = h->host_isa[ISA_EXT_SSAIA] = h->aia_files = true;
+}
+
+/* What was asked for by name; "auto" is each host's own choice. */
+START_TEST(interrupt_files)
+{
+	static const enum aia_choice choices[] = {AIA_AUTO, AIA_EMUL, AIA_HWACCEL};
+	uint32_t mode;
+	struct second b;
+	struct rig a;
+	int one;
+
+	rig_init(&a, FAKE_7_2);
+	with_interrupt_files(a.host);
+	a.arch.irqchip = IRQCHIP_AIA;
+	a.arch.aia = choices[_i];
+	a.host->programs[0] = snapshot_hello;
+	rig_create(&a);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	mode = fake_vm(a.host)->aia.config[0];
+	one = save_as(&a, SNAPSHOT_RAW);
+
+	second_init(&b, one, FAKE_7_2);
+	with_interrupt_files(b.rig.host);
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ck_assert_int_eq(b.rig.arch.aia, choices[_i]);
+	ck_assert_uint_eq(fake_vm(b.rig.host)->aia.config[0], mode);
+	rig_call(&b.rig, do_unpause, NULL);
+	second_end(&b);
+	quit(&a);
+	close(one);
+}
+END_TEST
+
 static const struct virtio_kind *kind_of(const char *option)
 {
 	size_t i;
@@ -476,6 +515,7 @@ int main(void)
 	tcase_add_test(tc, start_in_flight);
 	tcase_add_test(tc, suspended);
 	tcase_add_test(tc, kernel_aia);
+	tcase_add_loop_test(tc, interrupt_files, 0, 3);
 	tcase_add_test(tc, devices);
 	tcase_add_test(tc, other_host);
 	tcase_add_test(tc, failing_calls);
