@@ -5,8 +5,8 @@
  *	blkio read|write DEV BYTES COUNT [seq]	COUNT requests of BYTES, one after the other, at
  *						random places, or from the start on: says how many
  *						nanoseconds each took
- *	blkio figures DEV			4 KiB reads and writes, 1 MiB reads, as
- *						tests/bench/blk wants them
+ *	blkio figures DEV			4 KiB reads and writes, one at a time and 32, and of
+ *						1 MiB, as tests/bench/blk wants them
  *	blkio exits DEV				2,000 reads of 4 KiB, with marks before and after
  *						by which tests/bench/blk takes KVM's counts
  *	blkio check DEV THREADS ROUNDS		THREADS at a time, each on a CPU and a part of the
@@ -19,12 +19,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,11 +93,75 @@ static int measure(const char *op, const char *path, uint64_t bytes, uint64_t co
 	return 0;
 }
 
+/* 4 KiB at random places, DEPTH under way at any time, by the kernel's asynchronous I/O. */
+#define DEPTH 32
+
+static void submit(aio_context_t context, struct iocb *cb)
+{
+	if (syscall(SYS_io_submit, context, 1, &cb) != 1)
+		die("io_submit");
+}
+
+static int deep(const char *op, const char *path, uint64_t count)
+{
+	uint64_t size, state = 1, start = 0, counted = 0, begun = 0, all = count + WARM_UP;
+	int writes = !strcmp(op, "write");
+	int fd = open_disk(path, writes ? O_RDWR : O_RDONLY, &size);
+	char *buf = aligned_alloc(4096, DEPTH * 4096);
+	struct iocb cb[DEPTH], *idle[DEPTH];
+	struct io_event events[DEPTH];
+	unsigned int nr_idle;
+	aio_context_t context = 0;
+
+	if (!buf || size < 4096 || syscall(SYS_io_setup, DEPTH, &context))
+		die("asynchronous I/O");
+	memset(buf, 0x5a, DEPTH * 4096);
+	memset(cb, 0, sizeof(cb));
+	for (nr_idle = 0; nr_idle < DEPTH; nr_idle++) {
+		idle[nr_idle] = &cb[nr_idle];
+		cb[nr_idle].aio_lio_opcode = writes ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD;
+		cb[nr_idle].aio_fildes = (uint32_t)fd;
+		cb[nr_idle].aio_buf = (uint64_t)(uintptr_t)buf + nr_idle * 4096;
+		cb[nr_idle].aio_nbytes = 4096;
+	}
+	while (counted < count) {
+		long n;
+
+		for (; nr_idle && begun < all; begun++) {
+			struct iocb *next_one = idle[--nr_idle];
+
+			next_one->aio_offset = (int64_t)(next(&state) % (size / 4096) * 4096);
+			submit(context, next_one);
+		}
+		n = syscall(SYS_io_getevents, context, 1, DEPTH, events, NULL);
+		if (n < 1)
+			die("io_getevents");
+		if (start)
+			counted += (uint64_t)n;
+		else if (begun >= WARM_UP + DEPTH)
+			start = now_ns();
+		while (n--) {
+			if (events[n].res != 4096)
+				die(op);
+			idle[nr_idle++] = (struct iocb *)(uintptr_t)events[n].obj;
+		}
+		if (nr_idle == DEPTH && begun == all)
+			break;
+	}
+	printf("blkio: %s random 4096, %d at a time: %llu ns each\n", op, DEPTH,
+	       (unsigned long long)((now_ns() - start) / counted));
+	syscall(SYS_io_destroy, context);
+	free(buf);
+	close(fd);
+	return 0;
+}
+
 /* The guest has just started: let it come to rest first. */
 static int figures(const char *path)
 {
 	sleep(2);
 	return measure("read", path, 4096, 5000, 0) || measure("write", path, 4096, 5000, 0) ||
+	       deep("read", path, 5000) || deep("write", path, 5000) ||
 	       measure("read", path, 1 << 20, 64, 1) || measure("write", path, 1 << 20, 64, 1);
 }
 
