@@ -216,6 +216,11 @@ static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req
 				isa_ext_names[i]);
 		}
 	}
+	/* Seen with Linux 7.2: a hart waits for ever, compare as it was before its last SBI call.
+	 */
+	if (isa->isa[ISA_EXT_SSTC] && !isa->shown[ISA_EXT_SSTC])
+		log_warning(log, "the guest is not told of Sstc, which KVM cannot take away: "
+				 "timers that it sets by SBI calls may be lost");
 	/* Nested virtualisation does not exist in KVM: the letter promises what is not there. */
 	isa->shown[ISA_EXT_H] = false;
 	/* The overflow interrupt is useless, and misleading, without the SBI calls for counters. */

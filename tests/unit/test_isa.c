@@ -232,6 +232,25 @@ START_TEST(disable_without_kvm)
 }
 END_TEST
 
+/* A guest that does not know of Sstc, on a host that has it. */
+START_TEST(timers_that_may_be_lost)
+{
+	static const char *const lists[] = {"rv64ima_sstc", NULL, "rv64ima"};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lists); i++) {
+		new_host(FAKE_7_2);
+		host->host_isa[ISA_EXT_SSTC] = true;
+		new_vcpu();
+		req.list = lists[i];
+		decide();
+		ck_assert_int_eq(!!strstr(logged(), "Warning: the guest is not told of Sstc"),
+				 i == 2);
+		drop_host();
+	}
+}
+END_TEST
+
 START_TEST(disable_what_is_not_there)
 {
 	new_host(FAKE_7_2);
@@ -474,6 +493,7 @@ int main(void)
 	tcase_add_test(tc, few_ioctls);
 	tcase_add_test(tc, disable_with_kvm);
 	tcase_add_test(tc, disable_without_kvm);
+	tcase_add_test(tc, timers_that_may_be_lost);
 	tcase_add_test(tc, disable_what_is_not_there);
 	tcase_add_test(tc, interrupt_files);
 	tcase_add_test(tc, counter_overflow);
