@@ -204,7 +204,7 @@ static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req
 		if (!reg_set_long(vcpu, REG_ISA_EXT, EXT_SINGLE, i, 0)) {
 			isa->off[i] = true;
 			isa->isa[i] = false;
-		} else if (req->hide_isa[i]) {
+		} else if (req->hide_isa[i] && i != ISA_EXT_SSTC) {
 			log_warning(log,
 				    "--disable-%s: KVM cannot take it away, so only the device "
 				    "tree hides it",
@@ -216,7 +216,9 @@ static int decide_isa(const struct kvm_vcpu *vcpu, const struct isa_request *req
 				isa_ext_names[i]);
 		}
 	}
-	/* Seen with Linux 7.2: a hart waits for ever, compare as it was before its last SBI call.
+	/*
+	 * Seen with Linux 7.2 on an emulated host, without any snapshot: a hart waits for ever, and
+	 * its compare register is what it was before the SBI call that set its timer.
 	 */
 	if (isa->isa[ISA_EXT_SSTC] && !isa->shown[ISA_EXT_SSTC])
 		log_warning(log, "the guest is not told of Sstc, which KVM cannot take away: "

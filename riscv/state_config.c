@@ -83,7 +83,8 @@ static void walk_saved(void *opaque, struct xfer *x)
 	xfer_u32(x, &s->usable);
 	xfer_check(x, s->usable <= s->identities, "more identities than there are");
 	xfer_u8(x, &s->files);
-	xfer_check(x, s->files <= FILES_SOFTWARE, "interrupt files that this lkvm does not know");
+	xfer_check(x, s->files <= (s->chip == CHIP_AIA ? FILES_SOFTWARE : FILES_ANY),
+		   "interrupt files that this lkvm does not know");
 	xfer_u32(x, &s->gpa_bits);
 	xfer_u32(x, &s->satp_mode);
 	xfer_u64(x, &s->pci64);

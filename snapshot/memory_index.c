@@ -6,9 +6,10 @@
  *	for each region: u64 gpa, u64 size, u64 offset in the file (compressed: 0)
  *	for each region, for each of its chunks: u64 pages, u64 offset, u32 stored, u32 sum
  *
- * A chunk's sum: s is 0xcbf29ce484222325 at first. For each two u64 a and b of the bytes, the last
- * of them filled up with zeroes, and then for their number and 0, s becomes the product of (s ^ a)
- *and (b ^ 0x9e3779b97f4a7c15), its upper 64 bits xor its lower ones. The lower half of s counts.
+ * A chunk's sum: s is 0xd4bdb0408db9478a at first. For each two u64 a and b of the bytes, filled up
+ * with zeroes to a multiple of 16, and then for the number of bytes and 0: x is s ^ a; the 128-bit
+ * product of x and b ^ 0x963656a4e309b4d1 is made; s becomes its upper half xor its lower half, and
+ * plus x. The lower half of s counts. (Both numbers: the SHA-256 of "lkvm snapshot".)
  *
  * There is but one way for a state to lie in a file: regions rise, each begins in the
  * file where the one before ended, and so do compressed chunks. So everything up to the
@@ -28,14 +29,20 @@
 #define REGION_BYTES 24
 #define CHUNK_BYTES 24
 
-#define SUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
+#define SUM_FACTOR UINT64_C(0x963656a4e309b4d1)
 
-/* Every bit of the words has its part in every bit of the product's halves together. */
+/*
+ * Each bit of x and of the factor moves both halves of the product, so changes in neighbouring
+ * words do not cancel out. Without x beside it a factor of 0, or of all ones, would make the sum
+ * forget all words before: the number that does so to a factor must not be one that memory is
+ * likely to hold.
+ */
 static uint64_t sum_step(uint64_t sum, uint64_t a, uint64_t b)
 {
-	unsigned __int128 product = (unsigned __int128)(sum ^ a) * (b ^ SUM_FACTOR);
+	uint64_t x = sum ^ a;
+	unsigned __int128 product = (unsigned __int128)x * (b ^ SUM_FACTOR);
 
-	return (uint64_t)(product >> 64) ^ (uint64_t)product;
+	return ((uint64_t)(product >> 64) ^ (uint64_t)product) + x;
 }
 
 uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len)
@@ -45,7 +52,7 @@ uint64_t snapshot_sum(uint64_t sum, const void *buf, size_t len)
 	uint64_t rest[8] = {0};
 	unsigned int i;
 
-	/* By eights: the loop itself would cost as much as a third of the steps. */
+	/* By eights: by twos the loop itself would cost as much as a step does. */
 	for (; p < end; p += 8) {
 		sum = sum_step(sum, le64toh(p[0]), le64toh(p[1]));
 		sum = sum_step(sum, le64toh(p[2]), le64toh(p[3]));

@@ -67,8 +67,9 @@ patterns:
 	/*
 	 * QEMU's CPU (11.1) does not count a write to vcsr as a change that the hypervisor has to
 	 * keep, sstatus.VS; the instruction before makes it one, if no interrupt comes between:
-	 * QEMU takes none within a run of instructions without a jump.
+	 * QEMU takes none within a run of instructions without a jump, on one page, without -icount.
 	 */
+	.balign 8
 	vmv1r.v v0, v0
 	csrw vcsr, t1
 

@@ -138,6 +138,7 @@ play() {
 	silent
 	note "$(grep -a 'all good' out)"
 	cat out >>all
+	grep -aq '^checker: .* SUSP' all || note "KVM has no SBI SUSP here: it was never put to sleep"
 	case " $* " in
 	*' --disable-v '*) said "^checker: $harts harts, vectors of 0 bytes" all ;;
 	*) said "^checker: $harts harts, vectors of [1-9]" all ;;
@@ -149,7 +150,13 @@ SPREAD=600
 CYCLES=5
 COUNTS=2
 VECTORS=on
-! "$LKVM" caps | grep -q 'vector registers: 0 bytes' || VECTORS=off
+if "$LKVM" caps | grep -q 'vector registers: 0 bytes'; then
+	VECTORS=off
+	case ${LKVM_HOST-} in
+	*vec*) fail "KVM has no vectors on this host" ;;
+	esac
+	note "no vectors on this host"
+fi
 CHIPS='plic'
 ! have --irqchip aia || CHIPS='plic aia:emul'
 if long; then

@@ -76,9 +76,10 @@ cell() {
 		# The guest reads the key in its next epoch, looks at everything and powers off.
 		done=0
 		printf q | timeout -s KILL 60 "$LKVM" restore "$1" >out2 2>err2 || done=$?
-		# A guest without Sstc on a host that has it: KVM 7.2 loses timers of such, saved or not.
+		# A guest without Sstc on a host that has it: timers of such get lost, saved or not.
 		if [ $done -ne 137 ] || ! grep -q 'not told of Sstc' err2; then break; fi
-		note "$name: try $try: it waits for ever, for a timer that KVM may have lost"
+		note "$name: try $try: it waits for ever, for a timer that it set by an SBI call"
+		echo "$try" >"$STORE/cells/$name,$HOST.lost"
 	done
 	reasons "$1" err >"$STORE/cells/$name,$HOST"
 	case $said/$done in

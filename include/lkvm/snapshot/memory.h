@@ -35,7 +35,7 @@ struct snapshot_chunk {
 typedef uint64_t __attribute__((may_alias)) memory_word;
 
 /* What a sum of guest memory begins with. */
-#define SNAPSHOT_SUM_FIRST UINT64_C(0xcbf29ce484222325)
+#define SNAPSHOT_SUM_FIRST UINT64_C(0xd4bdb0408db9478a)
 
 /**
  * snapshot_sum() - go on with the sum of a chunk's bytes

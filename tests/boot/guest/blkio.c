@@ -159,10 +159,15 @@ static int deep(const char *op, const char *path, uint64_t count)
 /* The guest has just started: let it come to rest first. */
 static int figures(const char *path)
 {
+	int ret;
+
 	sleep(2);
-	return measure("read", path, 4096, 5000, 0) || measure("write", path, 4096, 5000, 0) ||
-	       measure("read", path, 1 << 20, 64, 1) || measure("write", path, 1 << 20, 64, 1) ||
-	       deep("read", path, 5000) || deep("write", path, 5000);
+	ret = measure("read", path, 4096, 5000, 0) || measure("write", path, 4096, 5000, 0) ||
+	      measure("read", path, 1 << 20, 64, 1) || measure("write", path, 1 << 20, 64, 1) ||
+	      deep("read", path, 5000) || deep("write", path, 5000);
+	if (!ret)
+		printf("blkio: done\n");
+	return ret;
 }
 
 /* Whoever reads the marks has a second for it in which little else happens. */
