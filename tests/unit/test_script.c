@@ -43,11 +43,14 @@ START_TEST(finds)
 			size_t want, done = 0, got = 0;
 
 			for (k = 0; k < sizeof(hay); k++)
-				hay[k] = (char)('a' + prng_below(&prng, 2));
+				hay[k] = round % 2 && prng_below(&prng, 3)
+						 ? 'x'
+						 : (char)('a' + prng_below(&prng, 2));
 			want = end_of(texts[i], hay, sizeof(hay));
 			/* In pieces of any size. */
 			while (done < sizeof(hay) && !got) {
-				size_t n = min_u64(prng_below(&prng, 9), sizeof(hay) - done);
+				size_t n = min_u64(prng_below(&prng, round % 4 < 2 ? 9 : 40),
+						   sizeof(hay) - done);
 
 				got = match_feed(&m, hay + done, n);
 				done += got ? got : n;
