@@ -526,6 +526,20 @@ bool arch_held(const struct vm *vm)
 	return vm->arch->state && vm->arch->state->held;
 }
 
+/*
+ * Svadu: a hart sets the accessed and dirty bits of the guest's page tables. Where the G-stage
+ * maps their page read-only, as KVM does after a load fault from a page that the host would copy
+ * first, the hart reports a guest-page fault of the kind that its own access was ("Memory
+ * Management Fault", htinst 0x3020 says that it was a write): of a load, mostly. KVM up to 7.2
+ * does not look at htinst, maps the page read-only again, and so on for ever.
+ */
+bool arch_writes_unseen(const struct vm *vm)
+{
+	uint64_t on;
+
+	return !reg_get_long(&vm->vcpus[0].kvm, REG_ISA_EXT, EXT_SINGLE, ISA_EXT_SVADU, &on) && on;
+}
+
 /* The VM's clock when it goes on. A host whose clock is behind the file's counts as no time. */
 static uint64_t time_to_go(const struct arch_vm *a)
 {

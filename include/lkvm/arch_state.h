@@ -129,4 +129,12 @@ int arch_go(struct vm *vm, struct error *err);
  */
 bool arch_held(const struct vm *vm);
 
+/**
+ * arch_writes_unseen() - may harts write into memory by themselves, so that KVM takes it for loads?
+ *
+ * Such a write into a page that the host has not made the VM's own is tried for ever. Of a VM
+ * whose vCPUs are configured.
+ */
+bool arch_writes_unseen(const struct vm *vm);
+
 #endif /* LKVM_ARCH_STATE_H */

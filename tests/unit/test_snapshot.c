@@ -15,6 +15,7 @@
 #include "lkvm/virtio/kind.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,6 +357,52 @@ START_TEST(interrupt_files)
 }
 END_TEST
 
+/* Linux Documentation/admin-guide/mm/pagemap.rst: it is there, and of no file. */
+static bool is_own(const void *page)
+{
+	int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	ck_assert_int_ge(map, 0);
+	ck_assert_int_eq(pread(map, &entry, 8, (off_t)((uintptr_t)page / 4096 * 8)), 8);
+	close(map);
+	return entry >> 63 && !(entry >> 61 & 1);
+}
+
+/* Harts that write page tables by themselves must find no page that would have to be copied first.
+ */
+START_TEST(pages_become_its_own)
+{
+	const char *page;
+	struct second b;
+	struct rig a;
+	int one, tries;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->host_isa[ISA_EXT_SVADU] = a.host->hw_ad = _i;
+	a.host->programs[0] = snapshot_hello;
+	rig_create(&a);
+	memset(memory_for_write(&a.vm->mem, RAM + 4 * MIB, 70000), 0x5a, 70000);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	one = save_as(&a, SNAPSHOT_RAW);
+
+	second_init(&b, one, FAKE_7_2);
+	b.rig.host->host_isa[ISA_EXT_SVADU] = b.rig.host->hw_ad = _i;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	page = memory_for_read(&b.rig.vm->mem, RAM + 4 * MIB, 70000);
+	for (tries = _i ? 1000 : 20; tries && !is_own(page + 69000); tries--)
+		usleep(10000);
+	ck_assert_int_eq(is_own(page), _i);
+	ck_assert_int_eq(is_own(page + 69000), _i);
+	ck_assert_int_eq(page[69999], 0x5a);
+	second_end(&b);
+	quit(&a);
+	close(one);
+}
+END_TEST
+
 static const struct virtio_kind *kind_of(const char *option)
 {
 	size_t i;
@@ -516,6 +563,7 @@ int main(void)
 	tcase_add_test(tc, suspended);
 	tcase_add_test(tc, kernel_aia);
 	tcase_add_loop_test(tc, interrupt_files, 0, 3);
+	tcase_add_loop_test(tc, pages_become_its_own, 0, 2);
 	tcase_add_test(tc, devices);
 	tcase_add_test(tc, other_host);
 	tcase_add_test(tc, failing_calls);
