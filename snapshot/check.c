@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory of a VM that runs in a file's pages already (include/lkvm/snapshot/snapshot.h).
- *
- * Where harts write page tables by themselves, all pages that the file has are made the VM's own
- * first (arch_writes_unseen()): a hart that comes to one before stands still until then.
+ * Checking the memory of a VM that runs in it already (include/lkvm/snapshot/snapshot.h).
  *
  * Mapped memory is used before its checksums can be looked at. A thread of its own reads
  * the file from one end to the other, as "lkvm snapshot verify" does. What is found damaged
@@ -20,13 +17,11 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct snapshot_check {
 	struct vm *vm;
 	struct snapshot_memory m;
 	struct snapshot_progress progress;
-	enum snapshot_after after;
 	struct workers *workers;
 	struct worker_job job;
 	struct loop_work begin, found;
@@ -41,17 +36,8 @@ static void run(struct worker_job *job)
 {
 	struct snapshot_check *c = container_of(job, struct snapshot_check, job);
 	struct error err;
-	int ret = 0;
+	int ret = snapshot_memory_read(&c->m, NULL, &c->progress, &err);
 
-	if (c->after & SNAPSHOT_OWN)
-		ret = snapshot_memory_own(&c->m, &c->vm->mem, &c->progress);
-	if (ret)
-		log_warning(c->vm->log,
-			    "the VM's memory stays a file's for now (%s): a hart may wait for ever",
-			    strerror(-ret));
-	ret = 0;
-	if (c->after & SNAPSHOT_CHECK)
-		ret = snapshot_memory_read(&c->m, NULL, &c->progress, &err);
 	pthread_mutex_lock(&c->lock);
 	c->over = true;
 	c->ret = ret;
@@ -83,7 +69,7 @@ static void begin(void *opaque)
 }
 
 struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_memory *m,
-					  enum snapshot_after after, struct error *err)
+					  struct error *err)
 {
 	struct snapshot_check *c = calloc(1, sizeof(*c));
 
@@ -96,7 +82,6 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 	}
 	c->vm = vm;
 	c->m = *m;
-	c->after = after;
 	c->job.fn = run;
 	loop_work_init(&c->begin, begin, c);
 	loop_work_init(&c->found, damaged, c);

@@ -71,11 +71,11 @@ static int compare_memory(const struct snapshot_memory *m, const struct vm *vm, 
 	return nr == m->nr ? 0 : fail(err, "memory: the file has more RAM than the VM");
 }
 
-/* Memory is there: what is to be done with it while the guest runs? */
-static int look_after(struct snapshot_image *i, struct vm *vm, struct snapshot_memory *m,
-		      enum snapshot_after after, struct error *err)
+/* Memory is there: is somebody to look at it while the guest runs? */
+static int check_meanwhile(struct snapshot_image *i, struct vm *vm, struct snapshot_memory *m,
+			   struct error *err)
 {
-	i->check = snapshot_check_new(vm, m, after, err);
+	i->check = snapshot_check_new(vm, m, err);
 	if (!i->check)
 		snapshot_memory_close(m);
 	return i->check ? 0 : -1;
@@ -85,7 +85,6 @@ static int load_memory(void *opaque, struct vm *vm, struct error *err)
 {
 	struct snapshot_image *i = opaque;
 	struct snapshot_memory m;
-	unsigned int after = 0;
 	int ret;
 
 	if (snapshot_memory_open(&m, i->file, err))
@@ -93,13 +92,9 @@ static int load_memory(void *opaque, struct vm *vm, struct error *err)
 	ret = compare_memory(&m, vm, err);
 	if (!ret && i->verify == SNAPSHOT_VERIFY_BEFORE)
 		ret = snapshot_memory_read(&m, NULL, NULL, err);
-	if (!ret && snapshot_memory_map(&m, &vm->mem)) {
-		if (arch_writes_unseen(vm))
-			after |= SNAPSHOT_OWN;
+	if (!ret && !arch_writes_unseen(vm) && snapshot_memory_map(&m, &vm->mem)) {
 		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE)
-			after |= SNAPSHOT_CHECK;
-		if (after)
-			return look_after(i, vm, &m, after, err);
+			return check_meanwhile(i, vm, &m, err);
 	} else if (!ret) {
 		ret = snapshot_memory_read(&m, &vm->mem, NULL, err);
 	}

@@ -9,8 +9,7 @@
  * zeroes are mapped with what surrounds them, for the host has a limit of mappings
  * (vm.max_map_count, 65530).
  *
- * Mapping is for one thread, before vCPUs run; making the pages the VM's own for any, beside
- * them. No lock.
+ * One thread, before vCPUs run; no lock.
  */
 #include "lkvm/snapshot/memory.h"
 
@@ -65,39 +64,4 @@ bool snapshot_memory_map(const struct snapshot_memory *m, struct guest_memory *m
 	if (ret && m->encoding == SNAPSHOT_RAW && memory_forget(mem, &ignored))
 		return false;
 	return !ret;
-}
-
-/* The pages of a chunk that the file has, a run at a time. */
-static int own_chunk(const struct guest_memory *mem, gpa_t gpa, uint64_t pages)
-{
-	unsigned int first = 0, n;
-	int ret = 0;
-
-	while (pages && !ret) {
-		n = (unsigned int)__builtin_ctzll(pages);
-		first += n;
-		pages >>= n;
-		n = ~pages ? (unsigned int)__builtin_ctzll(~pages) : 64;
-		ret = memory_own(mem, gpa + first * SNAPSHOT_PAGE, n * SNAPSHOT_PAGE);
-		first += n;
-		pages = n < 64 ? pages >> n : 0;
-	}
-	return ret;
-}
-
-int snapshot_memory_own(const struct snapshot_memory *m, const struct guest_memory *mem,
-			const struct snapshot_progress *progress)
-{
-	uint64_t chunk;
-	uint32_t i;
-	int ret = 0;
-
-	for (i = 0; i < m->nr; i++)
-		for (chunk = 0; chunk < m->regions[i].nr_chunks; chunk++) {
-			if (ret || atomic_load(&progress->cancel))
-				return ret;
-			ret = own_chunk(mem, m->regions[i].gpa + chunk * SNAPSHOT_CHUNK,
-					m->regions[i].chunks[chunk].pages);
-		}
-	return ret;
 }

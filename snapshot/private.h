@@ -26,21 +26,14 @@ size_t chunk_pack(enum snapshot_encoding encoding, uint8_t *to, size_t max, cons
 bool chunk_unpack(enum snapshot_encoding encoding, uint8_t *to, size_t len, const uint8_t *from,
 		  size_t stored);
 
-/* What is done with mapped memory while the VM runs. */
-enum snapshot_after {
-	SNAPSHOT_OWN = 1,   /* its pages become the VM's own */
-	SNAPSHOT_CHECK = 2, /* the file is checked */
-};
-
 /**
  * snapshot_check_new() - have @vm's memory, which is mapped from a file, checked while it runs
  * @m: taken over
- * @after: one or both
  *
  * Damage ends the VM. Return: NULL with @err set.
  */
 struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_memory *m,
-					  enum snapshot_after after, struct error *err);
+					  struct error *err);
 
 /**
  * snapshot_check_wait() - until it is over (any thread)

@@ -202,11 +202,6 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
 	return insert(mem, &region);
 }
 
-static void *region_ptr(const struct memory_region *region, gpa_t gpa)
-{
-	return (char *)region->hva + (gpa - region->gpa);
-}
-
 int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset)
 {
 	/* The table is ours to change. */
@@ -222,15 +217,6 @@ int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, u
 	madvise(start, (size_t)len, MADV_DONTDUMP);
 	r->copied = true;
 	return 0;
-}
-
-int memory_own(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
-{
-	const struct memory_region *r = memory_find(mem, gpa, len);
-
-	if (!r || (gpa | len) % GUEST_PAGE)
-		return -EINVAL;
-	return madvise(region_ptr(r, gpa), (size_t)len, MADV_POPULATE_WRITE) ? -errno : 0;
 }
 
 void memory_destroy(struct guest_memory *mem)
@@ -323,6 +309,11 @@ const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gp
 			return len <= r->size - offset ? r : NULL;
 	}
 	return NULL;
+}
+
+static void *region_ptr(const struct memory_region *region, gpa_t gpa)
+{
+	return (char *)region->hva + (gpa - region->gpa);
 }
 
 static void mark_dirty(const struct memory_region *region, gpa_t gpa, uint64_t len)

@@ -98,15 +98,6 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
 				      uint64_t align, int fd, bool read_only, struct error *err);
 
 /**
- * memory_own() - have the host make pages the VM's own, as if they were written now
- * @gpa, @len: multiples of 4 KiB; inside one region
- *
- * What they hold stays, whoever writes them meanwhile. Any thread, while the region is there.
- * Return: 0 or -errno: -EFAULT where the file has no such page any more.
- */
-int memory_own(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
-
-/**
  * memory_map_copy() - RAM at @gpa becomes a copy of @fd at @offset, page by page as it is
  * used: writes never reach the file
  * @gpa, @len, @offset: multiples of 4 KiB; inside one region

@@ -127,7 +127,10 @@ kept
 $1
 0
 1
-1" ] || fail "not all came back"
+1" ] || {
+		told 20 "dmesg | grep -iE 'stall|lockup|bug|oops' || :"
+		fail "not all came back; the guest's kernel says: $ANSWER"
+	}
 	[ "$3" = host ] || near "$now" "$uptime" 30 ||
 		fail "the guest's clock went from $uptime to $now"
 	[ "$3" = continue ] || [ "$now" -ge $((uptime + 5)) ] ||

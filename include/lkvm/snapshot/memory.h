@@ -112,16 +112,6 @@ int snapshot_memory_chunk(const struct snapshot_memory *m, const struct snapshot
 bool snapshot_memory_map(const struct snapshot_memory *m, struct guest_memory *mem);
 
 /**
- * snapshot_memory_own() - make all pages that the file has the VM's own, while it runs
- * @mem: mapped by snapshot_memory_map()
- * @progress: whether it is to give up
- *
- * Return: 0, or -errno.
- */
-int snapshot_memory_own(const struct snapshot_memory *m, const struct guest_memory *mem,
-			const struct snapshot_progress *progress);
-
-/**
  * snapshot_memory_size() - bytes of the index for @mem
  */
 size_t snapshot_memory_size(const struct guest_memory *mem);
