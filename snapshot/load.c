@@ -6,8 +6,9 @@
  * Header, table, the state's sections and the index of memory are checked before any vCPU
  * runs. Memory that lies in the file as in the guest is mapped from there, so that a start
  * takes as long for much of it as for little, and checked by a thread while the guest runs
- * (check.c), or before, or not, as the user says. What can't be mapped is read and checked
- * before: a file that is not what its checksums say ends here then, and no guest has run.
+ * (check.c), or before, or not, as the user says. What can't be mapped, or must
+ * not be (arch_writes_unseen()), is read and checked before: a file that is not what its checksums
+ * say ends here then, and no guest has run.
  *
  * Thread: the loop's. What is saved: see save.c.
  */
@@ -85,14 +86,17 @@ static int load_memory(void *opaque, struct vm *vm, struct error *err)
 {
 	struct snapshot_image *i = opaque;
 	struct snapshot_memory m;
+	bool map;
 	int ret;
 
 	if (snapshot_memory_open(&m, i->file, err))
 		return -1;
+	map = m.encoding == SNAPSHOT_RAW && !arch_writes_unseen(vm);
 	ret = compare_memory(&m, vm, err);
-	if (!ret && i->verify == SNAPSHOT_VERIFY_BEFORE)
+	/* What is read is checked on the way. */
+	if (!ret && map && i->verify == SNAPSHOT_VERIFY_BEFORE)
 		ret = snapshot_memory_read(&m, NULL, NULL, err);
-	if (!ret && !arch_writes_unseen(vm) && snapshot_memory_map(&m, &vm->mem)) {
+	if (!ret && map && snapshot_memory_map(&m, &vm->mem)) {
 		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE)
 			return check_meanwhile(i, vm, &m, err);
 	} else if (!ret) {

@@ -369,8 +369,7 @@ static bool is_own(const void *page)
 	return entry >> 63 && !(entry >> 61 & 1);
 }
 
-/* Harts that write page tables by themselves must find no page that would have to be copied first.
- */
+/* Harts that write page tables by themselves must find no page that has to be copied first. */
 START_TEST(pages_of_its_own)
 {
 	const char *page;

@@ -492,8 +492,7 @@ START_TEST(sums)
 }
 END_TEST
 
-/* A page full of one such word, or with one in its middle: each flipped bit is seen, and each two.
- */
+/* A page full of such a word, or with one in its middle: flipped bits are seen, one and two. */
 START_TEST(sums_see_damage)
 {
 	static uint64_t words[SNAPSHOT_PAGE / 8];
