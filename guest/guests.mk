@@ -58,7 +58,8 @@ $(GUEST_DIR)/irq.elf: $(GUEST_IRQ) $(wildcard guest/irq/*.h) guest/virtio.h gues
 	$(call say,GUEST,guest/irq)
 	$(Q)$(GUEST_CC) $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@ $(GUEST_IRQ)
 
-GUEST_CHECKER := guest/start.S guest/irq/vector.S guest/guest.c guest/checker/patterns.S guest/checker/main.c
+GUEST_CHECKER := guest/start.S guest/irq/vector.S guest/guest.c guest/checker/patterns.S \
+	guest/checker/main.c guest/checker/paging.c
 $(GUEST_DIR)/checker.elf: $(GUEST_CHECKER) guest/checker/checker.h guest/guest.h guest/image.ld guest/guests.mk
 	@mkdir -p $(@D)
 	$(call say,GUEST,guest/checker)

@@ -530,8 +530,8 @@ bool arch_held(const struct vm *vm)
  * Svadu: a hart sets the accessed and dirty bits of the guest's page tables. Where the G-stage
  * maps their page read-only, as KVM does after a load fault from a page that the host would copy
  * first, the hart reports a guest-page fault of the kind that its own access was ("Memory
- * Management Fault", htinst 0x3020 says that it was a write): of a load, mostly. Linux 7.2 seems
- * to map the page read-only again, and so on: a hart was seen that stood at one load for ever.
+ * Management Fault", htinst 0x3020 says that it was a write): of a load, mostly. KVM of Linux 7.2
+ * goes by that, and the hart stands at one load for ever (guest/checker/paging.c tries it).
  */
 bool arch_writes_unseen(const struct vm *vm)
 {

@@ -34,6 +34,23 @@ void patterns(const struct state *in, struct state *out, uint64_t until);
 
 #define MEMORY_WORDS 8192
 
+struct hart;
+
+/**
+ * begin_paging() - make the tables of all harts (paging.c); on the boot hart, interrupts are on
+ *
+ * Return: do harts set the A bit of an entry by themselves?
+ */
+bool begin_paging(struct hart *harts, unsigned int nr);
+
+/**
+ * check_paging() - a load through the next table, which has rested long
+ * @got, @want: out: what was wrong
+ *
+ * Return: NULL: all was well; what was not.
+ */
+const char *check_paging(struct hart *h, uint64_t *got, uint64_t *want);
+
 /**
  * struct hart - what a hart knows; written by itself, but for what another one wants of it
  * @epoch: how often it has been through all checks

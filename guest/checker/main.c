@@ -7,6 +7,7 @@
  *   registers   x, f, fcsr, v, vl, vtype, vcsr full of patterns of its own while it waits
  *   sscratch    keeps what it was given
  *   memory      64 KiB hold what the epoch before wrote
+ *   paging      a load through page tables that rested long, whose A bit the hart may set
  *   time        never goes back, not from one hart to another either
  *   timer       wakes the hart out of WFI, not too early
  *   IPI         arrives at the next hart; under the AIA a message too
@@ -49,6 +50,7 @@
 #define FWFT_SET 0
 #define FWFT_GET 1
 #define FWFT_MISALIGNED 0
+#define FWFT_PTE_AD_HW_UPDATING 4
 
 /* How long something is waited for that must happen, in the guest's seconds. */
 #define PATIENCE_S 10
@@ -194,6 +196,15 @@ static void check_memory(struct hart *h)
 	}
 }
 
+static void check_tables(struct hart *h)
+{
+	uint64_t got = 0, want = 0;
+	const char *what = check_paging(h, &got, &want);
+
+	if (what)
+		wrong(h, what, h->epoch, got, want);
+}
+
 static void check_time(const struct hart *h)
 {
 	uint64_t now, last;
@@ -311,6 +322,7 @@ static void check_sbi(struct hart *h)
 
 static void begin_sbi(struct hart *h)
 {
+	sbi(SBI_FWFT, FWFT_SET, FWFT_PTE_AD_HW_UPDATING, 1, 0, NULL);
 	h->fwft = !sbi(SBI_FWFT, FWFT_SET, FWFT_MISALIGNED, 1, 0, NULL);
 	h->has_sta = !sbi(SBI_STA, 0, (uintptr_t)h->sta, 0, 0, NULL);
 	h->steal = 0;
@@ -351,6 +363,8 @@ static void epoch(struct hart *h)
 	check_sscratch(h);
 	h->doing = "memory";
 	check_memory(h);
+	h->doing = "paging";
+	check_tables(h);
 	h->doing = "time";
 	check_time(h);
 	h->doing = "timer";
@@ -520,6 +534,7 @@ static bool finish(void)
 bool guest_main(const struct guest *guest)
 {
 	uint64_t i, word, susp = 0;
+	bool sets_a;
 
 	c.guest = guest;
 	c.nr = guest->nr_harts < MAX_HARTS ? guest->nr_harts : MAX_HARTS;
@@ -536,9 +551,11 @@ bool guest_main(const struct guest *guest)
 	if (c.vlenb > MAX_VLENB)
 		c.vlenb = 0;
 	sbi(SBI_BASE, BASE_PROBE, SBI_SUSP, 0, 0, &susp);
-	print("checker: %u harts, vectors of %u bytes, %s%s%s%s\n", (uint64_t)c.nr, c.vlenb,
+	sets_a = begin_paging(c.hart, c.nr);
+	print("checker: %u harts, vectors of %u bytes, %s%s%s%s%s\n", (uint64_t)c.nr, c.vlenb,
 	      guest->imsic ? "AIA" : "PLIC", c.hart[0].fwft ? ", FWFT" : "",
-	      c.hart[0].has_sta ? ", STA" : "", susp ? ", SUSP" : "");
+	      c.hart[0].has_sta ? ", STA" : "", susp ? ", SUSP" : "",
+	      sets_a ? ", sets A bits" : "");
 	if (!start_all())
 		return false;
 	lead(&c.hart[0]);

@@ -138,6 +138,7 @@ play() {
 	silent
 	note "$(grep -a 'all good' out)"
 	cat out >>all
+	note "$(grep -aEm 1 '^checker: [0-9]+ harts' all)"
 	grep -aq '^checker: .* SUSP' all || note "KVM has no SBI SUSP here: it was never put to sleep"
 	case " $* " in
 	*' --disable-v '*) said "^checker: $harts harts, vectors of 0 bytes" all ;;
