@@ -103,7 +103,7 @@ $(GUEST_TOOLS_DIR)/kallsyms-elf: tests/boot/kallsyms-elf.c guest/guests.mk
 	$(Q)$(GUEST_CC) $(GUEST_TOOL_CFLAGS) -o $@ $<
 
 # Against the product's own way to memory and memslots.
-GUEST_HUGE_SRC := tests/bench/huge.c vmm/kvm.c vmm/memory.c vmm/memory_block.c vmm/util.c
+GUEST_HUGE_SRC := tests/bench/huge.c vmm/kvm.c vmm/memory.c vmm/memory_block.c vmm/userfault.c vmm/util.c
 $(GUEST_TOOLS_DIR)/huge: $(GUEST_HUGE_SRC) guest/guests.mk $(wildcard include/lkvm/*.h include/lkvm/riscv/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

@@ -2,13 +2,14 @@
 /*
  * Checking the memory of a VM that runs in it already (include/lkvm/snapshot/snapshot.h).
  *
- * Mapped memory is used before its checksums can be looked at. A thread of its own reads
- * the file from one end to the other, as "lkvm snapshot verify" does. What is found damaged
- * ends the VM, with the address: it may have acted on what it should not have read, but it
- * does not go on. Who saves such a VM waits for the end of the check first
- * (snapshot_check_wait()), so that damage never gets a good checksum.
+ * Mapped memory is used before its checksums can be looked at, and memory that comes on demand
+ * may not be used for long. A thread of its own reads the file from one end to the other, as
+ * "lkvm snapshot verify" does. What is found damaged ends the VM, with the address: where memory
+ * is mapped it may have acted on what it should not have read, but it does not go on. Who saves
+ * such a VM waits for the end of the check first (snapshot_check_wait()), so that damage never
+ * gets a good checksum.
  *
- * Threads and lock: begin and end belong to the loop's thread, the file's index to the
+ * Threads and lock: begin and end belong to the loop's thread, the reading to the
  * checking one. @lock guards @over and what was found. Nothing is saved.
  */
 #include "private.h"
@@ -17,10 +18,13 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+
+#define NICENESS 10
 
 struct snapshot_check {
 	struct vm *vm;
-	struct snapshot_memory m;
+	const struct snapshot_memory *m;
 	struct snapshot_progress progress;
 	struct workers *workers;
 	struct worker_job job;
@@ -36,8 +40,7 @@ static void run(struct worker_job *job)
 {
 	struct snapshot_check *c = container_of(job, struct snapshot_check, job);
 	struct error err;
-	int ret = snapshot_memory_read(&c->m, NULL, &c->progress, &err);
-
+	int ret = snapshot_memory_read(c->m, NULL, &c->progress, &err);
 	pthread_mutex_lock(&c->lock);
 	c->over = true;
 	c->ret = ret;
@@ -47,6 +50,14 @@ static void run(struct worker_job *job)
 	pthread_mutex_unlock(&c->lock);
 	if (ret && !atomic_load(&c->progress.cancel))
 		loop_post(c->vm->loop, &c->found);
+}
+
+/* The guest comes first where CPUs are few. */
+static void run_behind(struct worker_job *job)
+{
+	/* Of this thread only: Linux has it so. */
+	setpriority(PRIO_PROCESS, 0, NICENESS);
+	run(job);
 }
 
 static void damaged(void *opaque)
@@ -81,8 +92,8 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 		return NULL;
 	}
 	c->vm = vm;
-	c->m = *m;
-	c->job.fn = run;
+	c->m = m;
+	c->job.fn = run_behind;
 	loop_work_init(&c->begin, begin, c);
 	loop_work_init(&c->found, damaged, c);
 	pthread_mutex_init(&c->lock, NULL);
@@ -119,7 +130,6 @@ void snapshot_check_end(struct snapshot_check *c)
 	loop_unpost(c->vm->loop, &c->begin);
 	workers_destroy(c->workers);
 	loop_unpost(c->vm->loop, &c->found);
-	snapshot_memory_close(&c->m);
 	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

@@ -4,11 +4,11 @@
  * vm_create() and vm_run() ask for it.
  *
  * Header, table, the state's sections and the index of memory are checked before any vCPU
- * runs. Memory that lies in the file as in the guest is mapped from there, so that a start
- * takes as long for much of it as for little, and checked by a thread while the guest runs
- * (check.c), or before, or not, as the user says. What can't be mapped, or must
- * not be (arch_writes_unseen()), is read and checked before: a file that is not what its checksums
- * say ends here then, and no guest has run.
+ * runs. Memory that lies in the file as in the guest is mapped from there (memory_map.c) or, where
+ * that must not be (arch_writes_unseen()), brought as it is used (demand.c), so that a start
+ * takes as long for much of it as for little; and it is checked by a thread while the guest runs
+ * (check.c), or before, or not, as the user says. All else is read and checked before: a file
+ * that is not what its checksums say ends here then, and no guest has run.
  *
  * Thread: the loop's. What is saved: see save.c.
  */
@@ -72,42 +72,47 @@ static int compare_memory(const struct snapshot_memory *m, const struct vm *vm, 
 	return nr == m->nr ? 0 : fail(err, "memory: the file has more RAM than the VM");
 }
 
-/* Memory is there: is somebody to look at it while the guest runs? */
-static int check_meanwhile(struct snapshot_image *i, struct vm *vm, struct snapshot_memory *m,
-			   struct error *err)
+/* Have memory be the file's, as it is used. Return: false: it has to be read. */
+static bool take_memory(struct snapshot_image *i, struct vm *vm)
 {
-	i->check = snapshot_check_new(vm, m, err);
-	if (!i->check)
-		snapshot_memory_close(m);
-	return i->check ? 0 : -1;
+	struct error why;
+
+	if (i->memory.encoding != SNAPSHOT_RAW)
+		return false;
+	if (!arch_writes_unseen(vm))
+		return snapshot_memory_map(&i->memory, &vm->mem);
+	/* Then there is no need for it: all of it has been read. */
+	if (i->verify == SNAPSHOT_VERIFY_BEFORE)
+		return false;
+	i->demand = snapshot_demand_new(vm, &i->memory, &why);
+	if (!i->demand)
+		log_info(vm->log, "memory is read before the guest runs, not when it is used: %s",
+			 why.msg);
+	return i->demand;
 }
 
-static int load_memory(void *opaque, struct vm *vm, struct error *err)
+static int fill_memory(struct snapshot_image *i, struct vm *vm, struct error *err)
 {
-	struct snapshot_image *i = opaque;
-	struct snapshot_memory m;
-	bool map;
-	int ret;
+	bool map = i->memory.encoding == SNAPSHOT_RAW && !arch_writes_unseen(vm);
 
-	if (snapshot_memory_open(&m, i->file, err))
+	if (compare_memory(&i->memory, vm, err))
 		return -1;
-	map = m.encoding == SNAPSHOT_RAW && !arch_writes_unseen(vm);
-	ret = compare_memory(&m, vm, err);
 	/* What is read is checked on the way. */
-	if (!ret && map && i->verify == SNAPSHOT_VERIFY_BEFORE)
-		ret = snapshot_memory_read(&m, NULL, NULL, err);
-	if (!ret && map && snapshot_memory_map(&m, &vm->mem)) {
-		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE)
-			return check_meanwhile(i, vm, &m, err);
-	} else if (!ret) {
-		ret = snapshot_memory_read(&m, &vm->mem, NULL, err);
+	if (map && i->verify == SNAPSHOT_VERIFY_BEFORE &&
+	    snapshot_memory_read(&i->memory, NULL, NULL, err))
+		return -1;
+	if (take_memory(i, vm)) {
+		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE) {
+			i->check = snapshot_check_new(vm, &i->memory, err);
+			return i->check ? 0 : -1;
+		}
+	} else if (snapshot_memory_read(&i->memory, &vm->mem, NULL, err)) {
+		return -1;
 	}
 	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
-	if (!ret)
-		__builtin___clear_cache(vm->mem.regions[0].hva,
-					(char *)vm->mem.regions[0].hva + SNAPSHOT_PAGE);
-	snapshot_memory_close(&m);
-	return ret;
+	__builtin___clear_cache(vm->mem.regions[0].hva,
+				(char *)vm->mem.regions[0].hva + SNAPSHOT_PAGE);
+	return 0;
 }
 
 static void end_image(void *opaque)
@@ -115,7 +120,23 @@ static void end_image(void *opaque)
 	struct snapshot_image *i = opaque;
 
 	snapshot_check_end(i->check);
+	snapshot_demand_end(i->demand);
+	snapshot_memory_close(&i->memory);
 	i->check = NULL;
+	i->demand = NULL;
+}
+
+static int load_memory(void *opaque, struct vm *vm, struct error *err)
+{
+	struct snapshot_image *i = opaque;
+
+	if (snapshot_memory_open(&i->memory, i->file, err))
+		return -1;
+	if (fill_memory(i, vm, err))
+		return -1;
+	if (!i->check && !i->demand)
+		snapshot_memory_close(&i->memory);
+	return 0;
 }
 
 static int load_state(void *opaque, struct vm *vm, struct error *err)

@@ -11,7 +11,7 @@
  *
  * One thread, before vCPUs run; no lock.
  */
-#include "lkvm/snapshot/memory.h"
+#include "private.h"
 
 /* Zeroes of this many chunks part two mappings: 2 MiB, a huge page. */
 #define GAP_CHUNKS 8
@@ -30,8 +30,10 @@ static uint64_t piece_end(const struct snapshot_region *r, uint64_t from, uint64
 	return end;
 }
 
-static int map_region(const struct snapshot_memory *m, const struct snapshot_region *r,
-		      struct guest_memory *mem)
+int snapshot_pieces(const struct snapshot_region *r,
+		    int (*fn)(void *opaque, const struct snapshot_region *r, uint64_t at,
+			      uint64_t len),
+		    void *opaque)
 {
 	uint64_t gap =
 		r->nr_chunks / MAX_PIECES > GAP_CHUNKS ? r->nr_chunks / MAX_PIECES : GAP_CHUNKS;
@@ -45,21 +47,33 @@ static int map_region(const struct snapshot_memory *m, const struct snapshot_reg
 		}
 		end = piece_end(r, i, gap);
 		at = i * SNAPSHOT_CHUNK;
-		ret = memory_map_copy(mem, r->gpa + at, min_u64(end * SNAPSHOT_CHUNK, r->size) - at,
-				      m->file->fd, r->offset + at);
+		ret = fn(opaque, r, at, min_u64(end * SNAPSHOT_CHUNK, r->size) - at);
 		i = end;
 	}
 	return ret;
 }
 
+struct map {
+	const struct snapshot_memory *m;
+	struct guest_memory *mem;
+};
+
+static int map_piece(void *opaque, const struct snapshot_region *r, uint64_t at, uint64_t len)
+{
+	const struct map *map = opaque;
+
+	return memory_map_copy(map->mem, r->gpa + at, len, map->m->file->fd, r->offset + at);
+}
+
 bool snapshot_memory_map(const struct snapshot_memory *m, struct guest_memory *mem)
 {
+	struct map map = {.m = m, .mem = mem};
 	struct error ignored;
 	uint32_t i;
 	int ret = m->encoding == SNAPSHOT_RAW ? 0 : -1;
 
 	for (i = 0; i < m->nr && !ret; i++)
-		ret = map_region(m, &m->regions[i], mem);
+		ret = snapshot_pieces(&m->regions[i], map_piece, &map);
 	/* What was mapped before goes away. */
 	if (ret && m->encoding == SNAPSHOT_RAW && memory_forget(mem, &ignored))
 		return false;

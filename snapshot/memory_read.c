@@ -14,24 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/**
- * struct walk - reading all chunks in the file's order
- * @gap: raw: everything before this byte of the file has been looked at
- * @pages: the pages of a chunk that are there, one behind the other
- * @stored: a compressed chunk
- * @what: the part that is being read, for messages
- * @progress: or NULL
- */
+/* All chunks in the file's order. @progress: or NULL. */
 struct walk {
-	const struct snapshot_memory *m;
+	struct chunk_reader reader;
 	struct guest_memory *mem;
-	uint64_t gap;
-	uint8_t *pages, *stored;
 	struct snapshot_progress *progress;
-	char what[64];
 };
 
-static unsigned int run_length(uint64_t pages, unsigned int from)
+unsigned int chunk_run(uint64_t pages, unsigned int from)
 {
 	unsigned int n = 0;
 
@@ -40,26 +30,46 @@ static unsigned int run_length(uint64_t pages, unsigned int from)
 	return n;
 }
 
+int chunk_reader_init(struct chunk_reader *c, const struct snapshot_memory *m, struct error *err)
+{
+	*c = (struct chunk_reader){.m = m,
+				   .pages = malloc(SNAPSHOT_CHUNK),
+				   .stored = malloc(SNAPSHOT_CHUNK),
+				   .what = "guest memory"};
+	if (c->pages && c->stored)
+		return 0;
+	chunk_reader_free(c);
+	return fail(err, "no memory to read guest memory");
+}
+
+void chunk_reader_free(struct chunk_reader *c)
+{
+	free(c->pages);
+	free(c->stored);
+	c->pages = NULL;
+	c->stored = NULL;
+}
+
 static uint32_t sum_of(const uint8_t *bytes, size_t len)
 {
 	return snapshot_sum_end(snapshot_sum(SNAPSHOT_SUM_FIRST, bytes, len), len);
 }
 
 /* The pages that are there, run by run; what is between them must be zero. */
-static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error *err)
+static int read_raw(struct chunk_reader *w, const struct snapshot_chunk *c, struct error *err)
 {
 	uint8_t *to = w->pages;
 	unsigned int i = 0;
 
 	while (i < SNAPSHOT_CHUNK_PAGES) {
-		unsigned int n = run_length(c->pages, i);
+		unsigned int n = chunk_run(c->pages, i);
 		uint64_t at = c->offset + i * SNAPSHOT_PAGE;
 
 		if (!n) {
 			i++;
 			continue;
 		}
-		if (snapshot_zeroes(w->m->file, w->gap, at, w->what, err) ||
+		if ((w->in_order && snapshot_zeroes(w->m->file, w->gap, at, w->what, err)) ||
 		    snapshot_pread(w->m->file, to, n * SNAPSHOT_PAGE, at, w->what, err))
 			return -1;
 		to += n * SNAPSHOT_PAGE;
@@ -71,7 +81,7 @@ static int read_raw(struct walk *w, const struct snapshot_chunk *c, struct error
 	return 0;
 }
 
-static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct error *err)
+static int read_packed(struct chunk_reader *w, const struct snapshot_chunk *c, struct error *err)
 {
 	size_t len = (size_t)__builtin_popcountll(c->pages) * SNAPSHOT_PAGE;
 
@@ -86,18 +96,28 @@ static int read_packed(struct walk *w, const struct snapshot_chunk *c, struct er
 	return 0;
 }
 
+int chunk_read(struct chunk_reader *w, const struct snapshot_region *r, uint64_t i,
+	       struct error *err)
+{
+	const struct snapshot_chunk *c = &r->chunks[i];
+	gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
+
+	snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx", (unsigned long long)gpa);
+	return w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err);
+}
+
 /* Put the pages where the guest has them. */
 static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t gpa,
 		   struct error *err)
 {
-	const uint8_t *from = w->pages;
+	const uint8_t *from = w->reader.pages;
 	unsigned int i = 0;
 
 	while (i < SNAPSHOT_CHUNK_PAGES) {
-		unsigned int n = run_length(c->pages, i);
+		unsigned int n = chunk_run(c->pages, i);
 
 		if (n && !memory_write(w->mem, gpa + i * SNAPSHOT_PAGE, from, n * SNAPSHOT_PAGE))
-			return fail(err, "%s: the VM has no RAM there", w->what);
+			return fail(err, "%s: the VM has no RAM there", w->reader.what);
 		from += n * SNAPSHOT_PAGE;
 		i += n ? n : 1;
 	}
@@ -113,16 +133,6 @@ static int advance(const struct walk *w, struct error *err)
 	return atomic_load(&w->progress->cancel) ? fail(err, "given up") : 0;
 }
 
-static int read_chunk(struct walk *w, const struct snapshot_region *r, uint64_t i,
-		      struct error *err)
-{
-	const struct snapshot_chunk *c = &r->chunks[i];
-	gpa_t gpa = r->gpa + i * SNAPSHOT_CHUNK;
-
-	snprintf(w->what, sizeof(w->what), "guest memory at 0x%llx", (unsigned long long)gpa);
-	return w->m->encoding == SNAPSHOT_RAW ? read_raw(w, c, err) : read_packed(w, c, err);
-}
-
 static int read_region(struct walk *w, const struct snapshot_region *r, struct error *err)
 {
 	uint64_t i;
@@ -134,7 +144,7 @@ static int read_region(struct walk *w, const struct snapshot_region *r, struct e
 			return -1;
 		if (!c->pages)
 			continue;
-		if (read_chunk(w, r, i, err) ||
+		if (chunk_read(&w->reader, r, i, err) ||
 		    (w->mem && deliver(w, c, r->gpa + i * SNAPSHOT_CHUNK, err)))
 			return -1;
 	}
@@ -144,24 +154,18 @@ static int read_region(struct walk *w, const struct snapshot_region *r, struct e
 int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
 			 struct snapshot_progress *progress, struct error *err)
 {
-	struct walk w = {.m = m,
-			 .mem = mem,
-			 .gap = m->file->header.memory,
-			 .pages = malloc(SNAPSHOT_CHUNK),
-			 .stored = malloc(SNAPSHOT_CHUNK),
-			 .progress = progress,
-			 .what = "guest memory"};
+	struct walk w = {.mem = mem, .progress = progress};
 	uint32_t i;
-	int ret = 0;
+	int ret = chunk_reader_init(&w.reader, m, err);
 
-	if (!w.pages || !w.stored)
-		ret = fail(err, "no memory to read guest memory");
+	w.reader.in_order = true;
+	w.reader.gap = m->file->header.memory;
 	for (i = 0; i < m->nr && !ret; i++)
 		ret = read_region(&w, &m->regions[i], err);
 	if (!ret && m->encoding == SNAPSHOT_RAW)
-		ret = snapshot_zeroes(m->file, w.gap, m->file->size, "guest memory, its end", err);
-	free(w.pages);
-	free(w.stored);
+		ret = snapshot_zeroes(m->file, w.reader.gap, m->file->size, "guest memory, its end",
+				      err);
+	chunk_reader_free(&w.reader);
 	return ret;
 }
 
@@ -169,28 +173,23 @@ int snapshot_memory_chunk(const struct snapshot_memory *m, const struct snapshot
 			  uint64_t i, uint8_t *buf, struct error *err)
 {
 	const struct snapshot_chunk *c = &r->chunks[i];
-	/* Holes of raw files are looked at by who reads all of it. */
-	struct walk w = {.m = m, .gap = UINT64_MAX};
+	struct chunk_reader reader;
 	const uint8_t *from;
 	unsigned int page;
-	int ret = 0;
+	int ret;
 
 	memset(buf, 0, SNAPSHOT_CHUNK);
 	if (!c->pages)
 		return 0;
-	w.pages = malloc(SNAPSHOT_CHUNK);
-	w.stored = malloc(SNAPSHOT_CHUNK);
-	if (!w.pages || !w.stored)
-		ret = fail(err, "no memory to read guest memory");
-	if (!ret)
-		ret = read_chunk(&w, r, i, err);
-	for (page = 0, from = w.pages; !ret && page < SNAPSHOT_CHUNK_PAGES; page++) {
+	if (chunk_reader_init(&reader, m, err))
+		return -1;
+	ret = chunk_read(&reader, r, i, err);
+	for (page = 0, from = reader.pages; !ret && page < SNAPSHOT_CHUNK_PAGES; page++) {
 		if (!(c->pages >> page & 1))
 			continue;
 		memcpy(buf + page * SNAPSHOT_PAGE, from, SNAPSHOT_PAGE);
 		from += SNAPSHOT_PAGE;
 	}
-	free(w.pages);
-	free(w.stored);
+	chunk_reader_free(&reader);
 	return ret;
 }

@@ -27,8 +27,73 @@ bool chunk_unpack(enum snapshot_encoding encoding, uint8_t *to, size_t len, cons
 		  size_t stored);
 
 /**
- * snapshot_check_new() - have @vm's memory, which is mapped from a file, checked while it runs
- * @m: taken over
+ * struct chunk_reader - reading chunks of guest memory, one by one, each checked
+ * @pages: the pages of the last chunk that are there, one behind the other
+ * @stored: private: the chunk as it lies in the file, where it is compressed
+ * @in_order: chunks come in the file's order, and in a raw file what is between their pages
+ *	from byte @gap on is looked at too: it must be zero
+ * @what: the part that is being read, for messages
+ */
+struct chunk_reader {
+	const struct snapshot_memory *m;
+	uint8_t *pages, *stored;
+	bool in_order;
+	uint64_t gap;
+	char what[64];
+};
+
+/**
+ * chunk_reader_init() - of @m, which must live as long
+ * chunk_read() - chunk @i of region @r, which has pages, into @c->pages
+ *
+ * Return: 0, or -1 with @err set.
+ */
+int chunk_reader_init(struct chunk_reader *c, const struct snapshot_memory *m, struct error *err);
+void chunk_reader_free(struct chunk_reader *c);
+int chunk_read(struct chunk_reader *c, const struct snapshot_region *r, uint64_t i,
+	       struct error *err);
+
+/**
+ * chunk_run() - how many pages from page @from on are there in a row? (~@pages: are not there)
+ */
+unsigned int chunk_run(uint64_t pages, unsigned int from);
+
+/**
+ * snapshot_pieces() - call @fn for each piece of @r that is not all zero
+ * @fn: gets @opaque, the first byte in the region, and bytes; not 0 ends it
+ *
+ * Short stretches of zeroes count as what surrounds them, for the host has a limit of
+ * mappings (vm.max_map_count, 65530).
+ *
+ * Return: what @fn did.
+ */
+int snapshot_pieces(const struct snapshot_region *r,
+		    int (*fn)(void *opaque, const struct snapshot_region *r, uint64_t at,
+			      uint64_t len),
+		    void *opaque);
+
+/**
+ * snapshot_demand_new() - have @vm's memory, RAM of the same regions, come out of the file when
+ *	it is used
+ * @m: must live as long
+ *
+ * What comes is checked before; damage ends the VM.
+ *
+ * Return: NULL with @why set where the host does not let us; memory is as it was then.
+ */
+struct snapshot_demand *snapshot_demand_new(struct vm *vm, const struct snapshot_memory *m,
+					    struct error *why);
+
+/**
+ * snapshot_demand_end() - what has not come stays zero; NULL is allowed (loop thread)
+ *
+ * No vCPU runs.
+ */
+void snapshot_demand_end(struct snapshot_demand *d);
+
+/**
+ * snapshot_check_new() - have @vm's memory, whose file is used by it, checked while it runs
+ * @m: must live as long
  *
  * Damage ends the VM. Return: NULL with @err set.
  */

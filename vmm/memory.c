@@ -18,6 +18,8 @@
  */
 #include "lkvm/memory.h"
 
+#include "lkvm/userfault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -202,13 +204,21 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
 	return insert(mem, &region);
 }
 
-int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset)
+/* The region of whole pages that are ours alone. */
+static struct memory_region *find_own(struct guest_memory *mem, gpa_t gpa, uint64_t len)
 {
 	/* The table is ours to change. */
 	struct memory_region *r = (struct memory_region *)memory_find(mem, gpa, len);
+
+	return r && !r->file && r->fd < 0 && len && !((gpa | len) % GUEST_PAGE) ? r : NULL;
+}
+
+int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset)
+{
+	struct memory_region *r = find_own(mem, gpa, len);
 	void *start;
 
-	if (!r || r->file || r->fd >= 0 || !len || (gpa | len | offset) % GUEST_PAGE)
+	if (!r || offset % GUEST_PAGE)
 		return -EINVAL;
 	start = (char *)r->hva + (gpa - r->gpa);
 	if (mmap(start, (size_t)len, PROT_READ | PROT_WRITE,
@@ -217,6 +227,34 @@ int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, u
 	madvise(start, (size_t)len, MADV_DONTDUMP);
 	r->copied = true;
 	return 0;
+}
+
+int memory_on_demand(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd)
+{
+	struct memory_region *r = find_own(mem, gpa, len);
+	int ret;
+
+	if (!r)
+		return -EINVAL;
+	ret = userfault_register(fd, (char *)r->hva + (gpa - r->gpa), (size_t)len);
+	if (!ret)
+		r->copied = true;
+	return ret;
+}
+
+bool memory_gpa_of(const struct guest_memory *mem, const void *hva, gpa_t *gpa)
+{
+	size_t i;
+
+	for (i = 0; i < mem->nr; i++) {
+		uint64_t offset = (uintptr_t)hva - (uintptr_t)mem->regions[i].hva;
+
+		if (offset < mem->regions[i].size) {
+			*gpa = mem->regions[i].gpa + offset;
+			return true;
+		}
+	}
+	return false;
 }
 
 void memory_destroy(struct guest_memory *mem)

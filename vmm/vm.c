@@ -545,8 +545,9 @@ void vm_destroy(struct vm *vm)
 		return;
 	stop_threads(vm);
 	gdb_destroy(vm->gdb);
-	end_image(vm);
 	arch_destroy(vm);
+	/* Devices may have waited for memory until now. */
+	end_image(vm);
 	/* Its end tells clients that all is over: files are closed by now. */
 	control_destroy(vm->control);
 	if (vm->loop) {

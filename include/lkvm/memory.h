@@ -39,7 +39,8 @@
  * @slot: number of its memslot
  * @file: somebody's file and no RAM: neither cleared by a reset nor told as memory
  * @read_only: neither the guest nor lkvm may write it
- * @copied: parts of it are a file's pages until they are written (memory_map_copy())
+ * @copied: parts of it are a file's pages (memory_map_copy()) or come when they are used
+ *	(memory_on_demand())
  * @huge: the host may have pages of 2 MiB behind it, which the G-stage maps whole
  * @dirty: one bit a 4 KiB page that lkvm wrote, or NULL while logging is off
  */
@@ -109,6 +110,27 @@ struct memory_region *memory_add_file(struct guest_memory *mem, gpa_t gpa, uint6
  * shared with others), and nothing has changed.
  */
 int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset);
+
+/**
+ * memory_on_demand() - RAM at @gpa, which nobody has touched, waits for whoever serves @fd
+ * @gpa, @len: multiples of 4 KiB; inside one region
+ * @fd: of userfault_open()
+ *
+ * Who touches a page there is held until userfault_fill() has made it. What is discarded or
+ * forgotten is plain memory from then on, and so is all of it when @fd is closed. Before
+ * vCPUs run.
+ *
+ * Return: 0 or -errno (-EINVAL: not such a range, or the region is shared with others), and
+ * nothing has changed.
+ */
+int memory_on_demand(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd);
+
+/**
+ * memory_gpa_of() - the GPA of what lies at @hva
+ *
+ * Return: false where that is no guest memory.
+ */
+bool memory_gpa_of(const struct guest_memory *mem, const void *hva, gpa_t *gpa);
 
 void memory_destroy(struct guest_memory *mem);
 

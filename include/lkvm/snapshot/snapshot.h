@@ -120,25 +120,30 @@ enum snapshot_verify {
 };
 
 struct snapshot_check;
+struct snapshot_demand;
 
 /**
  * struct snapshot_image - what vm_create() takes
  * @image: for struct vm_config
  * @verify: may be changed before
- * @check: private: who checks memory just now
+ * @memory: private: the index, open while memory is the file's
+ * @check: private: who checks memory just now; @demand: who brings it
  */
 struct snapshot_image {
 	struct vm_image image;
 	const struct snapshot_file *file;
 	const struct snapshot_saved *saved;
 	enum snapshot_verify verify;
+	struct snapshot_memory memory;
 	struct snapshot_check *check;
+	struct snapshot_demand *demand;
 };
 
 /**
  * snapshot_image() - fill @i; all three must live as long as the VM
  *
- * Where it can, guest memory is mapped from the file, which must stay as it is meanwhile.
+ * Where it can, guest memory comes out of the file as it is used: the file must stay as it is
+ * meanwhile.
  */
 void snapshot_image(struct snapshot_image *i, const struct snapshot_file *f,
 		    const struct snapshot_saved *s);

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMs whose memory comes out of the file as it is used, which is so where harts write page tables
+ * by themselves: it is all there whoever asks, and how many at a time; nothing comes that is not
+ * used; what is damaged or gone is never seen, and ends the VM; and who has no right to that has
+ * memory read before.
+ */
+#include "lkvm/userfault.h"
+#include "snapshot_rig.h"
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ISA_EXT_SVADU 65
+
+/* Not among what first_vm() writes. */
+#define MARK (RAM + 60 * MIB)
+
+static struct error err;
+
+static bool may_demand(void)
+{
+	int fd = userfault_open();
+
+	if (fd < 0) {
+		printf("no userfaultfd here: %s\n", strerror(-fd));
+		return false;
+	}
+	close(fd);
+	return true;
+}
+
+/* A file of a VM with Svadu; @image: what is in its memory. */
+static int saved_vm(uint8_t **image)
+{
+	struct rig a;
+	int fd;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->host_isa[ISA_EXT_SVADU] = a.host->hw_ad = true;
+	a.host->programs[0] = snapshot_hello;
+	rig_create(&a);
+	memset(memory_for_write(&a.vm->mem, RAM + 4 * MIB, 4 * MIB), 0x5a, 4 * MIB);
+	memset(memory_for_write(&a.vm->mem, MARK, 4096), 0x77, 4096);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	rig_call(&a, do_pause, NULL);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	*image = malloc(64 * MIB);
+	memcpy(*image, a.vm->mem.regions[0].hva, 64 * MIB);
+	quit(&a);
+	return fd;
+}
+
+static void demanding(struct second *b, int fd)
+{
+	second_init(b, fd, FAKE_7_2);
+	b->rig.host->host_isa[ISA_EXT_SVADU] = b->rig.host->hw_ad = true;
+	b->image.verify = SNAPSHOT_VERIFY_NEVER;
+}
+
+static off_t place_of(int fd, gpa_t gpa)
+{
+	struct snapshot_memory m;
+	struct snapshot_file f;
+	off_t at;
+
+	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
+	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
+	at = (off_t)(m.regions[0].offset + gpa - m.regions[0].gpa);
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	return at;
+}
+
+static bool is_present(const uint8_t *page)
+{
+	unsigned char there;
+
+	ck_assert_int_eq(mincore((void *)page, 4096, &there), 0);
+	return there & 1;
+}
+
+/* One byte: its chunk comes, pages that are zero too, and nothing else. */
+START_TEST(only_what_is_used)
+{
+	struct second b;
+	uint8_t *image, *ram;
+	unsigned int i;
+	int fd, pipes[2];
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	demanding(&b, fd);
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ck_assert(b.image.demand);
+	ram = b.rig.vm->mem.regions[0].hva;
+	ck_assert(!is_present(ram + 60 * MIB));
+	ck_assert_uint_eq(*(volatile uint8_t *)(ram + 60 * MIB + 8192), 0);
+	for (i = 0; i < SNAPSHOT_CHUNK_PAGES; i++)
+		ck_assert(is_present(ram + 60 * MIB + (size_t)i * 4096));
+	ck_assert(!memcmp(ram + 60 * MIB, image + 60 * MIB, SNAPSHOT_CHUNK));
+	ck_assert(!is_present(ram + 5 * MIB));
+	/* The kernel's own accesses too. */
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(write(pipes[1], ram + 5 * MIB, 1), 1);
+	close(pipes[0]);
+	close(pipes[1]);
+	ck_assert(is_present(ram + 5 * MIB));
+	second_end(&b);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+struct reader {
+	const uint8_t *ram, *image;
+	unsigned int seed;
+	bool same;
+};
+
+static void *compare_all(void *arg)
+{
+	struct reader *r = arg;
+	size_t i, page;
+
+	r->same = true;
+	for (i = 0; i < 64 * MIB / 4096; i++) {
+		page = (i * 7919 + r->seed * 4099) % (64 * MIB / 4096) * 4096;
+		r->same = r->same && !memcmp(r->ram + page, r->image + page, 4096);
+	}
+	return NULL;
+}
+
+/* Several at a time, each in an order of its own. */
+START_TEST(many_at_once)
+{
+	struct reader readers[6];
+	pthread_t threads[6];
+	struct second b;
+	uint8_t *image;
+	unsigned int i;
+	int fd;
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	demanding(&b, fd);
+	b.image.verify = SNAPSHOT_VERIFY_MEANWHILE;
+	b.rig.cfg.paused = true;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	for (i = 0; i < ARRAY_SIZE(readers); i++) {
+		readers[i] = (struct reader){b.rig.vm->mem.regions[0].hva, image, i, false};
+		pthread_create(&threads[i], NULL, compare_all, &readers[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(readers); i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_msg(readers[i].same, "reader %u", i);
+	}
+	rig_call(&b.rig, do_unpause, NULL);
+	second_end(&b);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+/* What is given back before it came, or after, reads as zeroes, not as the file's. */
+START_TEST(given_back)
+{
+	uint8_t *image, *ram, zeroes[4096] = {0};
+	struct second b;
+	int fd;
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	demanding(&b, fd);
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ram = b.rig.vm->mem.regions[0].hva;
+	/* Two of a chunk's pages, then the rest of it. */
+	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, RAM + 4 * MIB + 4096, 8192), 0);
+	ck_assert(!memcmp(ram + 4 * MIB + 4096, zeroes, 4096));
+	ck_assert(!memcmp(ram + 4 * MIB, image + 4 * MIB, 4096));
+	ck_assert(!memcmp(ram + 4 * MIB + 12288, image + 4 * MIB + 12288, SNAPSHOT_CHUNK - 12288));
+	ck_assert(!memcmp(ram + 4 * MIB + 8192, zeroes, 4096));
+	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, MARK, 4096), 0);
+	ck_assert(!memcmp(ram + 60 * MIB, zeroes, 4096));
+	second_end(&b);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+static void do_reset(struct rig *rig, void *arg)
+{
+	(void)arg;
+	vm_reset(rig->vm);
+}
+
+START_TEST(reset_is_empty)
+{
+	struct second b;
+	uint8_t *image, *ram;
+	int fd;
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	demanding(&b, fd);
+	b.rig.cfg.kernel = b.rig.kernel;
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	rig_call(&b.rig, do_reset, NULL);
+	ck_assert(fake_wait_generation(b.rig.host, 1));
+	ck_assert(fake_wait_idle(b.rig.host, 0));
+	ram = b.rig.vm->mem.regions[0].hva;
+	ck_assert_uint_eq(ram[60 * MIB], 0);
+	ck_assert_ptr_null(b.image.demand);
+	ck_assert(!b.rig.vm->mem.regions[0].copied);
+	second_end(&b);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+/* Nobody looks for damage, but what is damaged, or cut off, is not seen: the VM ends first. */
+START_TEST(damage)
+{
+	uint8_t *image, *ram, byte = 3;
+	char log[4096];
+	struct second b;
+	int fd;
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	demanding(&b, fd);
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	ram = b.rig.vm->mem.regions[0].hva;
+	if (_i)
+		ck_assert_int_eq(ftruncate(fd, place_of(fd, MARK)), 0);
+	else
+		ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, MARK) + 9), 1);
+	ck_assert_uint_eq(*(volatile uint8_t *)(ram + 60 * MIB), 0);
+	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	rig_log(&b.rig, log, sizeof(log));
+	ck_assert_msg(strstr(log, "guest memory at 0x83c00000"), "%s", log);
+	rig_end(&b.rig);
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+/* Without the right to serve the kernel's faults. */
+START_TEST(no_right)
+{
+	struct second b;
+	uint8_t *image;
+	int fd, ret;
+
+	fd = saved_vm(&image);
+	if (!geteuid())
+		ck_assert_int_eq(seteuid(65534), 0);
+	ret = userfault_open();
+	if (ret < 0) {
+		demanding(&b, fd);
+		rig_create(&b.rig);
+		rig_start(&b.rig);
+		ck_assert_ptr_null(b.image.demand);
+		ck_assert(is_present((uint8_t *)b.rig.vm->mem.regions[0].hva + 60 * MIB));
+		ck_assert(!memcmp(b.rig.vm->mem.regions[0].hva, image, 64 * MIB));
+		second_end(&b);
+	} else {
+		printf("everybody may use userfaultfd here\n");
+		close(ret);
+	}
+	if (!getuid())
+		ck_assert_int_eq(seteuid(0), 0);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("snapshot_demand");
+	TCase *tc = tcase_create("snapshot_demand");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, only_what_is_used);
+	tcase_add_test(tc, many_at_once);
+	tcase_add_test(tc, given_back);
+	tcase_add_test(tc, reset_is_empty);
+	tcase_add_loop_test(tc, damage, 0, 2);
+	tcase_add_test(tc, no_right);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
