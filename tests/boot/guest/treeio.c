@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * treeio TAG CACHE: what working with a tree of small files costs on the 9p share TAG,
- * by this guest's clock.
+ * treeio TAG CACHE: what working with a tree of small files costs on the 9p share TAG, or
+ * (CACHE virtiofs) the virtio-fs one, by this guest's clock.
  *
- * Theory of operation: the share is mounted at /mnt with cache=CACHE. Two passes over the
+ * Theory of operation: the share is mounted at /mnt, 9p with cache=CACHE. Two passes over the
  * directory "tree" in it, the guest's caches dropped before each: names and attributes (as
  * find and ls do), then opening, reading and closing every file too; and both again with
  * whatever the guest kept. Then the file "big", which is there, is read from end to end in
@@ -124,7 +124,8 @@ int main(int argc, char **argv)
 	snprintf(options, sizeof(options), "trans=virtio,version=9p2000.L,msize=524288,cache=%s",
 		 argv[2]);
 	mkdir("/mnt", 0755);
-	if (mount(argv[1], "/mnt", "9p", 0, options)) {
+	if (strcmp(argv[2], "virtiofs") ? mount(argv[1], "/mnt", "9p", 0, options)
+					: mount(argv[1], "/mnt", "virtiofs", 0, NULL)) {
 		perror("treeio: mount");
 		return 1;
 	}
