@@ -18,9 +18,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-
-#define NICENESS 10
 
 struct snapshot_check {
 	struct vm *vm;
@@ -50,14 +47,6 @@ static void run(struct worker_job *job)
 	pthread_mutex_unlock(&c->lock);
 	if (ret && !atomic_load(&c->progress.cancel))
 		loop_post(c->vm->loop, &c->found);
-}
-
-/* The guest comes first where CPUs are few. */
-static void run_behind(struct worker_job *job)
-{
-	/* Of this thread only: Linux has it so. */
-	setpriority(PRIO_PROCESS, 0, NICENESS);
-	run(job);
 }
 
 static void damaged(void *opaque)
@@ -93,7 +82,7 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 	}
 	c->vm = vm;
 	c->m = m;
-	c->job.fn = run_behind;
+	c->job.fn = run;
 	loop_work_init(&c->begin, begin, c);
 	loop_work_init(&c->found, damaged, c);
 	pthread_mutex_init(&c->lock, NULL);

@@ -5,150 +5,163 @@
  * Where memory must not be mapped from the file (arch_writes_unseen()), its pages are plain
  * ones that are made when somebody touches them: a vCPU, a device, a system call. All wait for
  * one thread, which reads the whole chunk that the page is in, checks it, and fills it in
- * (userfaultfd). So nothing that is damaged, or could not be read, is ever seen: it is told, the
- * loop ends the VM, and then who waits gets zeroes, so that its thread can end. Only where the
- * loop itself is among those that wait it gets them before, after a second.
+ * (userfaultfd). What was all zero when the VM was saved is mostly not registered at all, and
+ * comes as any other memory does. When all of a block of 2 MiB is there, it is plain memory too,
+ * of which the host can make a huge page; when all blocks are, the thread ends.
  *
- * The thread touches neither guest memory nor a lock under which somebody else may. Chunks that
- * were all zero when the VM was saved are mostly not registered at all, and come as any other
- * memory does, huge pages included.
+ * What is damaged, or can't be read, is never seen. There is nothing to give to who waits then:
+ * zeroes would find their way to a disk, and any error that the kernel can be made to return
+ * becomes a signal where this program itself looks. So that ends the process, as the loss of its
+ * memory does, after a word on what was lost; who waits does not move any more.
  *
- * Threads: begin and end belong to the loop's; @lock guards @told and @err. Nothing is saved:
- * who saves the VM touches all its memory, and so it comes.
+ * The thread touches neither guest memory nor a lock under which somebody else may. Who waits for
+ * it can't be interrupted: a file system that hangs holds the VM up until SIGKILL.
+ *
+ * Threads: begin and end belong to the loop's, all else to this one. Nothing is saved: who saves
+ * the VM touches all its memory, and so it comes.
  */
 #include "private.h"
 
+#include "lkvm/process.h"
 #include "lkvm/userfault.h"
 #include "lkvm/workers.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define PATIENCE_S 1
+#define BLOCK_CHUNKS 8
+#define BLOCK (BLOCK_CHUNKS * SNAPSHOT_CHUNK)
+
+/* How long the host may have no memory, tried again in steps. */
+#define NO_MEMORY_MS 5000
+#define NO_MEMORY_STEP_MS 20
+
+/* Each block that is plain again may part a mapping, of which the host allows 65530. */
+#define MAX_PARTS 16384
 
 /**
  * struct snapshot_demand
  * @fd: of userfault_open(); @over_fd: readable: it is over
- * @done: for each region one byte a chunk: it was filled in
- * @bad: the thread's own: there was damage
- * @found: tells the loop; @told: the loop has ended the VM, for @err
+ * @come: for each region one byte a chunk: it was filled in
+ * @missing: for each region one byte a block: chunks with pages that have not come
+ * @left: blocks with any
+ * @parts: blocks that may still become plain by themselves
  */
 struct snapshot_demand {
 	struct vm *vm;
 	const struct snapshot_memory *m;
 	struct chunk_reader reader;
 	int fd, over_fd;
-	bool *done[MEMORY_MAX_REGIONS];
-	bool bad;
+	bool *come[MEMORY_MAX_REGIONS];
+	uint8_t *missing[MEMORY_MAX_REGIONS];
+	uint64_t left, parts;
 	struct workers *workers;
 	struct worker_job job;
-	struct loop_work found;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool told;
-	struct error err;
 };
 
-static void damaged(void *opaque)
+/* Nobody can go on without what is lost. */
+static _Noreturn void end_process(const struct snapshot_demand *d, const char *what,
+				  const struct error *err)
 {
-	struct snapshot_demand *d = opaque;
-
-	log_fatal(d->vm->log, "the snapshot that the VM runs from is not good: %s", d->err.msg);
-	vm_end(d->vm, VM_DIED);
-	pthread_mutex_lock(&d->lock);
-	d->told = true;
-	pthread_cond_broadcast(&d->cond);
-	pthread_mutex_unlock(&d->lock);
+	log_fatal(d->vm->log, "%s: %s", what, err->msg);
+	process_leave(vm_verdict_status(VM_DIED));
 }
 
-/* Have the loop end the VM, before anybody gets anything. */
-static void tell(struct snapshot_demand *d, const struct error *err)
+static void fill(const struct snapshot_demand *d, uint8_t *to, const uint8_t *from, size_t len)
 {
-	struct timespec until;
-	int ret = 0;
+	unsigned int ms;
+	struct error err;
+	int ret;
 
-	d->bad = true;
-	d->err = *err;
-	loop_post(d->vm->loop, &d->found);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PATIENCE_S;
-	pthread_mutex_lock(&d->lock);
-	while (!d->told && ret != ETIMEDOUT)
-		ret = pthread_cond_timedwait(&d->cond, &d->lock, &until);
-	pthread_mutex_unlock(&d->lock);
+	for (ms = 0;; ms += NO_MEMORY_STEP_MS) {
+		ret = userfault_fill(d->fd, to, from, len);
+		if (ret != -ENOMEM || ms >= NO_MEMORY_MS)
+			break;
+		usleep(NO_MEMORY_STEP_MS * 1000);
+	}
+	if (!ret)
+		return;
+	fail_errno(&err, -ret, "a page could not be made");
+	end_process(d, "the host has no memory for the VM", &err);
 }
 
-/* Return: 0 or -errno. */
-static int fill_pages(const struct snapshot_demand *d, const struct snapshot_region *r,
-		      uint64_t chunk, uint8_t *to)
+static void fill_pages(const struct snapshot_demand *d, const struct snapshot_region *r,
+		       uint64_t chunk, uint8_t *to)
 {
 	uint64_t pages = r->chunks[chunk].pages;
 	uint64_t nr =
 		min_u64(SNAPSHOT_CHUNK_PAGES, (r->size - chunk * SNAPSHOT_CHUNK) / SNAPSHOT_PAGE);
 	const uint8_t *from = d->reader.pages;
 	unsigned int i = 0, n;
-	int ret = 0;
 
-	while (i < nr && !ret) {
+	while (i < nr) {
 		n = chunk_run(pages, i);
 		if (n) {
-			ret = userfault_fill(d->fd, to + i * SNAPSHOT_PAGE, from,
-					     n * SNAPSHOT_PAGE);
+			fill(d, to + i * SNAPSHOT_PAGE, from, n * SNAPSHOT_PAGE);
 			from += n * SNAPSHOT_PAGE;
 		} else {
 			n = (unsigned int)min_u64(chunk_run(~pages, i), nr - i);
-			ret = userfault_fill(d->fd, to + i * SNAPSHOT_PAGE, NULL,
-					     n * SNAPSHOT_PAGE);
+			fill(d, to + i * SNAPSHOT_PAGE, NULL, n * SNAPSHOT_PAGE);
 		}
 		i += n;
 	}
-	return ret;
+}
+
+/* Block @block, which lies at @hva, has all its pages. */
+static void make_plain(struct snapshot_demand *d, const struct snapshot_region *r, uint64_t block,
+		       uint8_t *hva)
+{
+	d->left--;
+	if (!d->parts)
+		return;
+	d->parts--;
+	/* Where that fails, it stays as it is: all there. */
+	userfault_unregister(d->fd, hva, (size_t)min_u64(BLOCK, r->size - block * BLOCK));
 }
 
 /* Fill in chunk @i, which lies at @to. */
-static int bring(struct snapshot_demand *d, const struct snapshot_region *r, uint64_t i,
-		 uint8_t *to, struct error *err)
+static void bring(struct snapshot_demand *d, uint32_t region, uint64_t i, uint8_t *to)
 {
-	int ret;
+	const struct snapshot_region *r = &d->m->regions[region];
+	uint64_t pages = r->chunks[i].pages, block = i / BLOCK_CHUNKS;
+	struct error err;
 
-	if (r->chunks[i].pages && chunk_read(&d->reader, r, i, err))
-		return -1;
-	ret = fill_pages(d, r, i, to);
-	if (ret)
-		return fail_errno(err, -ret, "guest memory at 0x%llx",
-				  (unsigned long long)(r->gpa + i * SNAPSHOT_CHUNK));
-	/* There may be code in it, and nobody else tells the instruction caches. */
+	if (pages && chunk_read(&d->reader, r, i, &err))
+		end_process(d, "the snapshot that the VM runs from is not good", &err);
+	fill_pages(d, r, i, to);
+	/*
+	 * There may be code in it, and nobody else tells the instruction caches. Who waited is
+	 * woken after that; a hart that comes just now can be quicker, as it can where any host
+	 * brings memory while the guest runs.
+	 */
 	__builtin___clear_cache((char *)to, (char *)to + SNAPSHOT_PAGE);
-	return 0;
+	userfault_wake(d->fd, to, (size_t)min_u64(SNAPSHOT_CHUNK, r->size - i * SNAPSHOT_CHUNK));
+	d->come[region][i] = true;
+	if (pages && !--d->missing[region][block])
+		make_plain(d, r, block, to - i % BLOCK_CHUNKS * SNAPSHOT_CHUNK);
 }
 
 static void serve(struct snapshot_demand *d, void *page)
 {
-	const struct snapshot_region *r = d->m->regions;
-	struct error err;
-	uint64_t i;
+	uint32_t region = 0;
+	uint64_t offset, i;
 	gpa_t gpa;
 
 	/* The regions are the VM's own (load.c has compared them). */
 	if (!memory_gpa_of(&d->vm->mem, page, &gpa))
 		return;
-	while (gpa - r->gpa >= r->size)
-		r++;
-	i = (gpa - r->gpa) / SNAPSHOT_CHUNK;
-	/* Two may have waited for one chunk. */
-	if (!d->bad && !d->done[r - d->m->regions][i]) {
-		d->done[r - d->m->regions][i] = true;
-		if (bring(d, r, i, (uint8_t *)page - (gpa - r->gpa) % SNAPSHOT_CHUNK, &err))
-			tell(d, &err);
-	}
-	if (d->bad && userfault_fill(d->fd, page, NULL, SNAPSHOT_PAGE))
-		return;
-	userfault_wake(d->fd, page, SNAPSHOT_PAGE);
+	while (gpa - d->m->regions[region].gpa >= d->m->regions[region].size)
+		region++;
+	offset = gpa - d->m->regions[region].gpa;
+	i = offset / SNAPSHOT_CHUNK;
+	/* Two may have waited for one chunk; and one for a page that was given back meanwhile. */
+	if (d->come[region][i])
+		userfault_wake(d->fd, page, SNAPSHOT_PAGE);
+	else
+		bring(d, region, i, (uint8_t *)page - offset % SNAPSHOT_CHUNK);
 }
 
 static void run(struct worker_job *job)
@@ -158,11 +171,16 @@ static void run(struct worker_job *job)
 			       {.fd = d->over_fd, .events = POLLIN}};
 	void *page;
 
-	while (!fds[1].revents) {
+	while (!fds[1].revents && d->left) {
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			break;
 		while (userfault_next(d->fd, &page) == 1)
 			serve(d, page);
+	}
+	/* Whatever of it is still registered is plain memory from here on. */
+	if (!d->left) {
+		close(d->fd);
+		d->fd = -1;
 	}
 }
 
@@ -173,23 +191,43 @@ static int register_piece(void *opaque, const struct snapshot_region *r, uint64_
 	return memory_on_demand(&d->vm->mem, r->gpa + at, len, d->fd);
 }
 
+/* What is to come of region @i. */
+static bool count(struct snapshot_demand *d, uint32_t i)
+{
+	const struct snapshot_region *r = &d->m->regions[i];
+	uint64_t k;
+
+	d->come[i] = calloc(r->nr_chunks, sizeof(*d->come[i]));
+	d->missing[i] = calloc(r->nr_chunks / BLOCK_CHUNKS + 1, sizeof(*d->missing[i]));
+	if (!d->come[i] || !d->missing[i])
+		return false;
+	for (k = 0; k < r->nr_chunks; k++)
+		if (r->chunks[k].pages && !d->missing[i][k / BLOCK_CHUNKS]++)
+			d->left++;
+	return true;
+}
+
 static int begin(struct snapshot_demand *d, struct error *why)
 {
 	uint32_t i;
-	int ret;
+	int ret = 0;
 
+	if (d->vm->mem.shared)
+		return fail(why, "it is shared with other processes");
+	d->fd = userfault_open();
+	if (d->fd < 0)
+		return fail_errno(why, -d->fd, "userfaultfd");
 	d->over_fd = eventfd(0, EFD_CLOEXEC);
 	d->workers = workers_create("snapshot-pages", 1);
 	if (chunk_reader_init(&d->reader, d->m, why))
 		return -1;
-	for (i = 0; i < d->m->nr; i++)
-		d->done[i] = calloc(d->m->regions[i].nr_chunks, sizeof(*d->done[i]));
-	if (d->over_fd < 0 || !d->workers || !d->done[d->m->nr - 1])
+	if (d->over_fd < 0 || !d->workers)
 		return fail(why, "no memory");
-	d->fd = userfault_open();
-	if (d->fd < 0)
-		return fail_errno(why, -d->fd, "userfaultfd");
-	for (i = 0, ret = 0; i < d->m->nr && !ret; i++)
+	for (i = 0; i < d->m->nr; i++)
+		if (!count(d, i))
+			return fail(why, "no memory");
+	d->parts = MAX_PARTS;
+	for (i = 0; i < d->m->nr && !ret; i++)
 		ret = snapshot_pieces(&d->m->regions[i], register_piece, d);
 	if (ret)
 		return fail_errno(why, -ret, "userfaultfd");
@@ -209,14 +247,12 @@ struct snapshot_demand *snapshot_demand_new(struct vm *vm, const struct snapshot
 	d->vm = vm;
 	d->m = m;
 	d->fd = -1;
+	d->over_fd = -1;
 	d->job.fn = run;
-	loop_work_init(&d->found, damaged, d);
-	pthread_mutex_init(&d->lock, NULL);
-	pthread_cond_init(&d->cond, NULL);
 	if (!begin(d, why))
 		return d;
 	snapshot_demand_end(d);
-	/* Nobody has touched it: that is about what was registered before. */
+	/* Nobody has touched it: that is about what was registered, and is plain by now. */
 	memory_forget(&vm->mem, &ignored);
 	return NULL;
 }
@@ -230,15 +266,14 @@ void snapshot_demand_end(struct snapshot_demand *d)
 	if (d->over_fd >= 0)
 		eventfd_write(d->over_fd, 1);
 	workers_destroy(d->workers);
-	loop_unpost(d->vm->loop, &d->found);
 	if (d->fd >= 0)
 		close(d->fd);
 	if (d->over_fd >= 0)
 		close(d->over_fd);
-	for (i = 0; i < d->m->nr; i++)
-		free(d->done[i]);
+	for (i = 0; i < d->m->nr; i++) {
+		free(d->come[i]);
+		free(d->missing[i]);
+	}
 	chunk_reader_free(&d->reader);
-	pthread_cond_destroy(&d->cond);
-	pthread_mutex_destroy(&d->lock);
 	free(d);
 }

@@ -77,7 +77,7 @@ int snapshot_pieces(const struct snapshot_region *r,
  *	it is used
  * @m: must live as long
  *
- * What comes is checked before; damage ends the VM.
+ * What comes is checked before; damage ends the process (status 126).
  *
  * Return: NULL with @why set where the host does not let us; memory is as it was then.
  */

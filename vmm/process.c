@@ -237,6 +237,12 @@ void process_die_by(int sig)
 	_exit(128 + sig);
 }
 
+void process_leave(int status)
+{
+	tty_put_back();
+	_exit(status);
+}
+
 bool process_tty_background(int fd)
 {
 	pid_t foreground = tcgetpgrp(fd);

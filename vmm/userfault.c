@@ -30,8 +30,9 @@ static int open_device(void)
 {
 	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
 
+	/* The kernel may be too old for it, and the right is missing either way. */
 	if (device < 0)
-		return -errno;
+		return -EPERM;
 	fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		fd = -errno;
@@ -80,8 +81,10 @@ int userfault_next(int fd, void **page)
 /* Return: bytes done, or -errno. */
 static long fill(int fd, uint64_t to, uint64_t from, uint64_t len)
 {
-	struct uffdio_copy copy = {.dst = to, .src = from, .len = len};
-	struct uffdio_zeropage zero = {.range = {.start = to, .len = len}};
+	struct uffdio_copy copy = {
+		.dst = to, .src = from, .len = len, .mode = UFFDIO_COPY_MODE_DONTWAKE};
+	struct uffdio_zeropage zero = {.range = {.start = to, .len = len},
+				       .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE};
 	int64_t done;
 	int ret;
 
@@ -107,8 +110,6 @@ int userfault_fill(int fd, void *to, const void *from, size_t len)
 
 		if (n == -EEXIST || n == -ENOENT) {
 			/* One of them: page by page. */
-			if (step == page)
-				userfault_wake(fd, (char *)to + done, page);
 			n = step == page ? (long)page : 0;
 			step = page;
 		} else if (n == -EAGAIN) {
@@ -126,4 +127,11 @@ void userfault_wake(int fd, void *start, size_t len)
 	struct uffdio_range range = {.start = (uintptr_t)start, .len = len};
 
 	ioctl(fd, UFFDIO_WAKE, &range);
+}
+
+int userfault_unregister(int fd, void *start, size_t len)
+{
+	struct uffdio_range range = {.start = (uintptr_t)start, .len = len};
+
+	return ioctl(fd, UFFDIO_UNREGISTER, &range) ? -errno : 0;
 }

@@ -96,6 +96,13 @@ void process_end_fd_close(int fd);
 _Noreturn void process_die_by(int sig);
 
 /**
+ * process_leave() - end this process with @status, here and now (any thread)
+ *
+ * For where no thread can go on. The terminal is restored; exit handlers do not run.
+ */
+_Noreturn void process_leave(int status);
+
+/**
  * process_tty_background() - does the terminal @fd belong to another job now?
  *
  * Reading it would stop this process or fail with EIO, and changing its modes

@@ -16,7 +16,7 @@
  * Faults of the kernel too, KVM's and those of system calls: that takes CAP_SYS_PTRACE, the sysctl
  * vm.unprivileged_userfaultfd, or the right to open /dev/userfaultfd.
  *
- * Return: it, or -errno.
+ * Return: it, or -errno (-EPERM: none of these).
  */
 int userfault_open(void);
 
@@ -37,7 +37,7 @@ int userfault_register(int fd, void *start, size_t len);
 int userfault_next(int fd, void **page);
 
 /**
- * userfault_fill() - make the pages at @to, copies of @from, and wake who waits for them
+ * userfault_fill() - make the pages at @to, copies of @from; who waits for them waits on
  * @from: NULL: of zeroes
  * @len: whole pages
  *
@@ -51,5 +51,12 @@ int userfault_fill(int fd, void *to, const void *from, size_t len);
  * userfault_wake() - let who waits for a page of these look again
  */
 void userfault_wake(int fd, void *start, size_t len);
+
+/**
+ * userfault_unregister() - these pages are plain memory again, and who waits looks again
+ *
+ * Return: 0 or -errno.
+ */
+int userfault_unregister(int fd, void *start, size_t len);
 
 #endif /* LKVM_USERFAULT_H */

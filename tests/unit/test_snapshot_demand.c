@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ISA_EXT_SVADU 65
@@ -84,6 +85,20 @@ static bool is_present(const uint8_t *page)
 
 	ck_assert_int_eq(mincore((void *)page, 4096, &there), 0);
 	return there & 1;
+}
+
+/* Soon, by the thread that serves: nobody makes this page any more. */
+static void plain(uint8_t *page)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		ck_assert_int_eq(madvise(page, 4096, MADV_DONTNEED), 0);
+		if (!*(volatile uint8_t *)page)
+			return;
+		usleep(10000);
+	}
+	ck_abort_msg("it still comes out of the file");
 }
 
 /* One byte: its chunk comes, pages that are zero too, and nothing else. */
@@ -232,33 +247,86 @@ START_TEST(reset_is_empty)
 }
 END_TEST
 
-/* Nobody looks for damage, but what is damaged, or cut off, is not seen: the VM ends first. */
-START_TEST(damage)
+/* Memory that is all there is plain memory: what is thrown away reads as zeroes. */
+START_TEST(all_come)
 {
-	uint8_t *image, *ram, byte = 3;
-	char log[4096];
 	struct second b;
+	uint8_t *image, *ram;
+	unsigned int i;
 	int fd;
 
 	if (!may_demand())
 		return;
 	fd = saved_vm(&image);
 	demanding(&b, fd);
+	b.rig.cfg.paused = true;
 	rig_create(&b.rig);
 	rig_start(&b.rig);
 	ram = b.rig.vm->mem.regions[0].hva;
-	if (_i)
+	/* A block, then all. */
+	for (i = 0; i < 8; i++)
+		ck_assert_uint_eq(*(volatile uint8_t *)(ram + 4 * MIB + i * SNAPSHOT_CHUNK), 0x5a);
+	plain(ram + 5 * MIB);
+	ck_assert(!is_present(ram + 6 * MIB));
+	ck_assert(!is_present(ram + 60 * MIB));
+	ck_assert(!memcmp(ram + 6 * MIB, image + 6 * MIB, 58 * MIB));
+	ck_assert(!memcmp(ram, image, 4 * MIB));
+	plain(ram + 60 * MIB);
+	plain(ram + 6 * MIB);
+	rig_call(&b.rig, do_unpause, NULL);
+	second_end(&b);
+	free(image);
+	close(fd);
+}
+END_TEST
+
+/* Wait for what never comes: the disk must not get what the memory has not. */
+static _Noreturn void act_on_damage(struct second *b, int fd, int disk, bool cut)
+{
+	uint8_t byte = 3, *ram;
+
+	rig_create(&b->rig);
+	rig_start(&b->rig);
+	ram = b->rig.vm->mem.regions[0].hva;
+	if (cut)
 		ck_assert_int_eq(ftruncate(fd, place_of(fd, MARK)), 0);
 	else
 		ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, MARK) + 9), 1);
-	ck_assert_uint_eq(*(volatile uint8_t *)(ram + 60 * MIB), 0);
-	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	ck_assert_int_eq(pwrite(disk, ram + 60 * MIB, 4096, 0), 4096);
+	_exit(0);
+}
+
+/* Nobody looks for damage, but what is damaged, or cut off, is not seen: all ends first. */
+START_TEST(damage)
+{
+	uint8_t *image, sector[4096];
+	int fd, status, disk;
+	char log[4096];
+	struct second b;
+	pid_t child;
+
+	if (!may_demand())
+		return;
+	fd = saved_vm(&image);
+	disk = memfd_create("disk", MFD_CLOEXEC);
+	memset(sector, 0xee, sizeof(sector));
+	ck_assert_int_eq(pwrite(disk, sector, sizeof(sector), 0), sizeof(sector));
+	demanding(&b, fd);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child)
+		act_on_damage(&b, fd, disk, _i);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 126, "status %x", status);
 	rig_log(&b.rig, log, sizeof(log));
-	ck_assert_msg(strstr(log, "guest memory at 0x83c00000"), "%s", log);
+	ck_assert_msg(strstr(log, "is not good: guest memory at 0x83c00000"), "%s", log);
+	ck_assert_int_eq(pread(disk, sector, sizeof(sector), 0), sizeof(sector));
+	ck_assert_uint_eq(sector[0], 0xee);
 	rig_end(&b.rig);
 	snapshot_saved_free(&b.saved);
 	snapshot_close(&b.file);
 	free(image);
+	close(disk);
 	close(fd);
 }
 END_TEST
@@ -303,6 +371,7 @@ int main(void)
 	tcase_add_test(tc, many_at_once);
 	tcase_add_test(tc, given_back);
 	tcase_add_test(tc, reset_is_empty);
+	tcase_add_test(tc, all_come);
 	tcase_add_loop_test(tc, damage, 0, 2);
 	tcase_add_test(tc, no_right);
 	suite_add_tcase(suite, tc);
