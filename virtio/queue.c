@@ -67,7 +67,6 @@ static void free_requests(struct virtq *q)
 
 		q->free = req->next;
 		free(req->iov);
-		free(req->gpa);
 		free(req);
 	}
 }
@@ -182,17 +181,26 @@ bool virtq_grow(struct virtq_request *req)
 {
 	unsigned int max = req->max ? req->max * 2 : FIRST_IOVECS;
 	struct iovec *iov = realloc(req->iov, max * sizeof(*iov));
-	gpa_t *gpa;
 
 	if (!iov)
 		return false;
 	req->iov = iov;
-	gpa = realloc(req->gpa, max * sizeof(*gpa));
-	if (!gpa)
-		return false;
-	req->gpa = gpa;
 	req->max = max;
 	return true;
+}
+
+void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
+			const char **why)
+{
+	const void *hva = memory_for_read(q->mem, addr, len);
+
+	if (!hva)
+		*why = "a buffer is not inside RAM";
+	else if (writable && !memory_may_write(q->mem, addr, len))
+		*why = "a buffer to be written is in a read-only file";
+	else
+		return (void *)(uintptr_t)hva;
+	return NULL;
 }
 
 struct desc_halves virtq_load_unaligned(const uint8_t *at)

@@ -57,9 +57,10 @@ static void count(struct virtq_cursor *c, size_t len)
 /* @len bytes of the current iovec were written. */
 static void wrote(struct virtq_cursor *c, size_t len)
 {
-	struct virtq_request *req = c->req;
+	struct guest_memory *mem = c->req->queue->mem;
 
-	memory_for_write(req->queue->mem, req->gpa[c->index] + c->offset, len);
+	if (memory_is_logged(mem))
+		memory_for_write(mem, virtq_gpa(c->req, c->index) + c->offset, len);
 	count(c, len);
 }
 

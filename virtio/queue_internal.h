@@ -89,45 +89,105 @@ int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_
 		     uint64_t avail_len, uint64_t used_len, struct error *err);
 
 /**
+ * struct virtq_chain - the buffers of a request that is being taken apart
+ * @iov: the next iovec; @end: behind the last one that there is room for
+ * @gpa, @size, @hva: the region in which most buffers lie, and which may be written
+ * @bytes: in all buffers so far
+ * @readable, @nr_readable: bytes and iovecs before the first to be written, where there is
+ *	one already (@writing)
+ *
+ * On the stack of whoever takes it apart, and never given away by its address, so that it stays
+ * in registers: there may be a buffer for each 4 KiB of a large request.
+ */
+struct virtq_chain {
+	struct iovec *iov, *end;
+	gpa_t gpa;
+	uint64_t size;
+	uint8_t *hva;
+	uint64_t bytes, readable;
+	unsigned int nr_readable;
+	bool writing;
+};
+
+/**
  * virtq_grow() - make room for more iovecs; false where there is no memory
  */
 bool virtq_grow(struct virtq_request *req);
 
 /**
- * virtq_add_buffer() - add @d's buffer to @req; NULL, or the rule that it breaks
- *
- * Inline: it is called for each 4 KiB of a large request.
+ * virtq_find_buffer() - host memory of a buffer, wherever it lies; NULL with @*why set
  */
-static inline const char *virtq_add_buffer(struct virtq *q, struct virtq_request *req,
-					   const struct desc *d)
-{
-	bool writable = d->flags & DESC_F_WRITE;
-	unsigned int nr = req->nr_readable + req->nr_writable;
-	const void *hva;
+void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
+			const char **why);
 
-	if (!writable && req->nr_writable)
+static inline struct virtq_chain virtq_begin_chain(const struct virtq *q,
+						   const struct virtq_request *req)
+{
+	const struct memory_region *first = &q->mem->regions[0];
+
+	return (struct virtq_chain){.iov = req->iov,
+				    .end = req->iov + req->max,
+				    .gpa = first->gpa,
+				    .size = first->read_only ? 0 : first->size,
+				    .hva = first->hva};
+}
+
+/**
+ * virtq_add_buffer() - add a buffer to @c; NULL, or the rule that it breaks
+ */
+static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_request *req,
+					   struct virtq_chain *c, gpa_t addr, uint32_t len,
+					   bool writable)
+{
+	uint64_t offset = addr - c->gpa; /* wraps to huge for addr below */
+	void *hva;
+
+	if (c->writing && !writable)
 		return "a readable buffer follows a writable one";
-	if (d->len > UINT32_MAX - req->readable - req->writable)
-		return "a chain holds 4 GiB or more";
-	if (!d->len)
+	if (!len)
 		return NULL;
-	hva = memory_for_read(q->mem, d->addr, d->len);
-	if (!hva)
-		return "a buffer is not inside RAM";
-	if (writable && !memory_may_write(q->mem, d->addr, d->len))
-		return "a buffer to be written is in a read-only file";
-	if (nr == req->max && !virtq_grow(req))
-		return "the host has no memory for a request";
-	req->iov[nr].iov_base = (void *)(uintptr_t)hva;
-	req->iov[nr].iov_len = d->len;
-	req->gpa[nr] = d->addr;
-	if (writable) {
-		req->nr_writable++;
-		req->writable += d->len;
+	if (offset < c->size && len <= c->size - offset) {
+		hva = c->hva + offset;
 	} else {
-		req->nr_readable++;
-		req->readable += d->len;
+		const char *why;
+
+		hva = virtq_find_buffer(q, addr, len, writable, &why);
+		if (!hva)
+			return why;
 	}
+	if (c->iov == c->end) {
+		size_t nr = req->max;
+
+		if (!virtq_grow(req))
+			return "the host has no memory for a request";
+		c->iov = req->iov + nr;
+		c->end = req->iov + req->max;
+	}
+	if (writable && !c->writing) {
+		c->writing = true;
+		c->readable = c->bytes;
+		c->nr_readable = (unsigned int)(c->iov - req->iov);
+	}
+	c->iov->iov_base = hva;
+	c->iov->iov_len = len;
+	c->iov++;
+	c->bytes += len;
+	return NULL;
+}
+
+/**
+ * virtq_end_chain() - @req has all its buffers; NULL, or the rule that they break
+ */
+static inline const char *virtq_end_chain(struct virtq_request *req, const struct virtq_chain *c)
+{
+	unsigned int nr = (unsigned int)(c->iov - req->iov);
+
+	if (c->bytes > UINT32_MAX)
+		return "a chain holds 4 GiB or more";
+	req->readable = (uint32_t)(c->writing ? c->readable : c->bytes);
+	req->nr_readable = c->writing ? c->nr_readable : nr;
+	req->writable = (uint32_t)c->bytes - req->readable;
+	req->nr_writable = nr - req->nr_readable;
 	return NULL;
 }
 

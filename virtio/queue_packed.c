@@ -135,10 +135,12 @@ static struct desc load_slot(const uint8_t *at)
 }
 
 /* All of a table is one chain; only WRITE means something in it (2.8.8). */
-static const char *take_table(struct virtq *q, struct virtq_request *req, struct desc d)
+static const char *take_table(struct virtq *q, struct virtq_request *req, struct virtq_chain *chain,
+			      struct desc d)
 {
 	const char *why = NULL;
 	const uint8_t *table = virtq_indirect_table(q, d, &why);
+	struct virtq_chain whole = *chain;
 	unsigned int i;
 
 	if (table && d.len / DESC_SIZE > q->layout.num)
@@ -146,14 +148,17 @@ static const char *take_table(struct virtq *q, struct virtq_request *req, struct
 	for (i = 0; table && !why && i < d.len / DESC_SIZE; i++) {
 		struct desc buffer = load_slot(table + (size_t)DESC_SIZE * i);
 
-		why = virtq_add_buffer(q, req, &buffer);
+		why = virtq_add_buffer(q, req, &whole, buffer.addr, buffer.len,
+				       buffer.flags & DESC_F_WRITE);
 	}
+	*chain = whole;
 	return why;
 }
 
 static const char *packed_take(struct virtq *q, struct virtq_request *req)
 {
 	uint16_t index = q->last_avail;
+	struct virtq_chain chain = virtq_begin_chain(q, req);
 	unsigned int slots = 0;
 	const char *why;
 	struct desc d;
@@ -164,14 +169,18 @@ static const char *packed_take(struct virtq *q, struct virtq_request *req)
 		d = load_slot(q->desc + (size_t)DESC_SIZE * SLOT(index));
 		if (d.flags & DESC_F_INDIRECT)
 			why = slots ? "an indirect descriptor lies in a chain"
-				    : take_table(q, req, d);
+				    : take_table(q, req, &chain, d);
 		else
-			why = virtq_add_buffer(q, req, &d);
+			why = virtq_add_buffer(q, req, &chain, d.addr, d.len,
+					       d.flags & DESC_F_WRITE);
 		if (why)
 			return why;
 		index = move(q, index, 1);
 		slots++;
 	} while (d.flags & DESC_F_NEXT);
+	why = virtq_end_chain(req, &chain);
+	if (why)
+		return why;
 	/* The last slot of a chain carries the ID of all. */
 	if (d.next >= q->layout.num)
 		return "a buffer ID is beyond the queue";

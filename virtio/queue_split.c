@@ -107,10 +107,8 @@ static bool split_available(struct virtq *q)
 	return false;
 }
 
-static struct desc load_desc(const uint8_t *table, unsigned int index)
+static struct desc to_desc(struct desc_halves d)
 {
-	struct desc_halves d = virtq_load_halves(table + (size_t)DESC_SIZE * index);
-
 	return (struct desc){
 		.addr = d.low,
 		.len = (uint32_t)d.high,
@@ -124,33 +122,36 @@ static const char *walk(struct virtq *q, struct virtq_request *req)
 {
 	const uint8_t *table = q->desc;
 	unsigned int count = q->layout.num, left = count, index = req->id;
+	struct virtq_chain chain = virtq_begin_chain(q, req);
 	bool inside = false;
 
 	for (;;) {
-		struct desc d = load_desc(table, index);
+		struct desc_halves d = virtq_load_halves(table + (size_t)DESC_SIZE * index);
+		uint64_t flags = d.high >> 32;
 		const char *why;
 
-		if (d.flags & DESC_F_INDIRECT) {
+		if (flags & DESC_F_INDIRECT) {
 			if (inside)
 				return "an indirect descriptor lies inside an indirect table";
-			table = virtq_indirect_table(q, d, &why);
+			table = virtq_indirect_table(q, to_desc(d), &why);
 			if (!table)
 				return why;
 			inside = true;
-			count = d.len / DESC_SIZE;
+			count = (uint32_t)d.high / DESC_SIZE;
 			index = 0;
 			continue;
 		}
 		if (!left--)
 			return "a chain is longer than the queue";
-		why = virtq_add_buffer(q, req, &d);
+		why = virtq_add_buffer(q, req, &chain, d.low, (uint32_t)d.high,
+				       flags & DESC_F_WRITE);
 		if (why)
 			return why;
-		if (!(d.flags & DESC_F_NEXT))
-			return NULL;
-		if (d.next >= count)
+		if (!(flags & DESC_F_NEXT))
+			return virtq_end_chain(req, &chain);
+		index = (unsigned int)(d.high >> 48);
+		if (index >= count)
 			return "a next index is beyond the table";
-		index = d.next;
 	}
 }
 

@@ -206,7 +206,7 @@ START_TEST(rounds)
 				ck_assert_uint_eq(held[i]->readable + held[i]->writable,
 						  100 * slots_of[i]);
 				for (k = 0; k < slots_of[i]; k++)
-					ck_assert_uint_eq(held[i]->gpa[k], DATA + 4096 * k);
+					ck_assert_uint_eq(virtq_gpa(held[i], k), DATA + 4096 * k);
 			}
 			ck_assert_ptr_null(virtq_pop(&rig.q));
 			ck_assert_uint_eq(rig.q.inflight, nr);
@@ -729,7 +729,8 @@ START_TEST(slots_change_under_us)
 			wrong += req->slots > h.rig.layout.num || req->id >= h.rig.layout.num;
 			for (i = 0; i < req->nr_readable + req->nr_writable; i++) {
 				/* Each lies in one bank, whatever the slot says now. */
-				wrong += !memory_find(&h.rig.mem, req->gpa[i], req->iov[i].iov_len);
+				wrong += !memory_find(&h.rig.mem, virtq_gpa(req, i),
+						      req->iov[i].iov_len);
 				sum += req->iov[i].iov_len;
 			}
 			wrong += sum != (uint64_t)req->readable + req->writable;

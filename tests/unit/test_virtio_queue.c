@@ -1244,7 +1244,8 @@ START_TEST(descriptors_change_under_us)
 			taken++;
 			for (i = 0; i < req->nr_readable + req->nr_writable; i++) {
 				/* Each lies in one bank, whatever the descriptor says now. */
-				wrong += !memory_find(&h.rig.mem, req->gpa[i], req->iov[i].iov_len);
+				wrong += !memory_find(&h.rig.mem, virtq_gpa(req, i),
+						      req->iov[i].iov_len);
 				sum += req->iov[i].iov_len;
 			}
 			wrong += sum != (uint64_t)req->readable + req->writable;

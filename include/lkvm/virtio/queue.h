@@ -55,7 +55,6 @@ struct virtq_request {
 	struct iovec *iov;
 	uint32_t filled, done;
 	/* private */
-	gpa_t *gpa; /* of each iovec */
 	unsigned int max;
 	uint16_t id;	/* head, or buffer ID of a packed ring */
 	uint16_t slots; /* of a packed ring */
@@ -199,12 +198,15 @@ void virtq_drop(struct virtq *q, struct virtq_request *req);
 void virtq_put_back(struct virtq *q, struct virtq_request *req, uint32_t done, bool again);
 
 /**
- * virtq_gpa() - the address of @req's iovec @index, for a device that gives pages
- * back to the host (balloon); others need none
+ * virtq_gpa() - the address of @req's iovec @index, for who marks what was written, and for a
+ * device that gives pages back to the host (balloon); others need none
  */
 static inline gpa_t virtq_gpa(const struct virtq_request *req, unsigned int index)
 {
-	return req->gpa[index];
+	gpa_t gpa = 0;
+
+	memory_gpa_of(req->queue->mem, req->iov[index].iov_base, &gpa);
+	return gpa;
 }
 
 /**
