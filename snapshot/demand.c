@@ -11,8 +11,9 @@
  *
  * What is damaged, or can't be read, is never seen. There is nothing to give to who waits then:
  * zeroes would find their way to a disk, and any error that the kernel can be made to return
- * becomes a signal where this program itself looks. So that ends the process, as the loss of its
- * memory does, after a word on what was lost; who waits does not move any more.
+ * becomes a signal where this program itself looks. So that ends the process, after a word on what
+ * was lost. Where the loop is not among those that wait, it tells clients before; who waits does
+ * not move any more.
  *
  * The thread touches neither guest memory nor a lock under which somebody else may. Who waits for
  * it can't be interrupted: a file system that hangs holds the VM up until SIGKILL.
@@ -36,11 +37,14 @@
 #define BLOCK (BLOCK_CHUNKS * SNAPSHOT_CHUNK)
 
 /* How long the host may have no memory, tried again in steps. */
-#define NO_MEMORY_MS 5000
-#define NO_MEMORY_STEP_MS 20
+#define NO_MEMORY_NS (5 * NSEC_PER_SEC)
+#define NO_MEMORY_STEP_US 20000
 
-/* Each block that is plain again may part a mapping, of which the host allows 65530. */
-#define MAX_PARTS 16384
+/* How long the loop may take to tell clients of the end. */
+#define LAST_WORDS_US 1000000
+
+/* How often a block that is plain again may part a mapping; the host allows 65530 of these. */
+#define MAX_PARTS 32768
 
 /**
  * struct snapshot_demand
@@ -48,7 +52,8 @@
  * @come: for each region one byte a chunk: it was filled in
  * @missing: for each region one byte a block: chunks with pages that have not come
  * @left: blocks with any
- * @parts: blocks that may still become plain by themselves
+ * @parts: how many mappings there are more by blocks that are plain, about
+ * @last_words: has the loop tell clients
  */
 struct snapshot_demand {
 	struct vm *vm;
@@ -57,39 +62,72 @@ struct snapshot_demand {
 	int fd, over_fd;
 	bool *come[MEMORY_MAX_REGIONS];
 	uint8_t *missing[MEMORY_MAX_REGIONS];
-	uint64_t left, parts;
+	uint64_t left;
+	int64_t parts;
+	struct loop_work last_words;
 	struct workers *workers;
 	struct worker_job job;
 };
 
-/* Nobody can go on without what is lost. */
-static _Noreturn void end_process(const struct snapshot_demand *d, const char *what,
-				  const struct error *err)
+static void say_last_words(void *opaque)
 {
-	log_fatal(d->vm->log, "%s: %s", what, err->msg);
+	struct snapshot_demand *d = opaque;
+
+	vm_tell_end(d->vm, VM_DIED);
 	process_leave(vm_verdict_status(VM_DIED));
 }
 
-static void fill(const struct snapshot_demand *d, uint8_t *to, const uint8_t *from, size_t len)
+/* Nobody can go on without what is lost. */
+static _Noreturn void end_process(struct snapshot_demand *d, const char *what,
+				  const struct error *err)
 {
-	unsigned int ms;
+	log_fatal(d->vm->log, "%s: %s", what, err->msg);
+	loop_post(d->vm->loop, &d->last_words);
+	usleep(LAST_WORDS_US);
+	process_leave(vm_verdict_status(VM_DIED));
+}
+
+/* Is @errnum the host's, and is it to be tried again? */
+static bool no_memory_yet(int errnum, uint64_t since)
+{
+	if (errnum != ENOMEM || now_ns() - since > NO_MEMORY_NS)
+		return false;
+	usleep(NO_MEMORY_STEP_US);
+	return true;
+}
+
+static void fill(struct snapshot_demand *d, uint8_t *to, const uint8_t *from, size_t len)
+{
+	uint64_t since = now_ns();
 	struct error err;
 	int ret;
 
-	for (ms = 0;; ms += NO_MEMORY_STEP_MS) {
+	do
 		ret = userfault_fill(d->fd, to, from, len);
-		if (ret != -ENOMEM || ms >= NO_MEMORY_MS)
-			break;
-		usleep(NO_MEMORY_STEP_MS * 1000);
-	}
+	while (ret && no_memory_yet(-ret, since));
 	if (!ret)
 		return;
-	fail_errno(&err, -ret, "a page could not be made");
-	end_process(d, "the host has no memory for the VM", &err);
+	fail_errno(&err, -ret, "userfaultfd");
+	end_process(d, "the host can't make a page of the VM's memory", &err);
 }
 
-static void fill_pages(const struct snapshot_demand *d, const struct snapshot_region *r,
-		       uint64_t chunk, uint8_t *to)
+static void read_chunk(struct snapshot_demand *d, const struct snapshot_region *r, uint64_t i)
+{
+	uint64_t since = now_ns();
+	struct error err;
+	int ret;
+
+	do {
+		errno = 0;
+		ret = chunk_read(&d->reader, r, i, &err);
+	} while (ret && no_memory_yet(errno, since));
+	if (ret)
+		end_process(d, "the snapshot that the VM runs from is not good, or can't be read",
+			    &err);
+}
+
+static void fill_pages(struct snapshot_demand *d, const struct snapshot_region *r, uint64_t chunk,
+		       uint8_t *to)
 {
 	uint64_t pages = r->chunks[chunk].pages;
 	uint64_t nr =
@@ -111,13 +149,17 @@ static void fill_pages(const struct snapshot_demand *d, const struct snapshot_re
 }
 
 /* Block @block, which lies at @hva, has all its pages. */
-static void make_plain(struct snapshot_demand *d, const struct snapshot_region *r, uint64_t block,
-		       uint8_t *hva)
+static void make_plain(struct snapshot_demand *d, uint32_t region, uint64_t block, uint8_t *hva)
 {
+	const struct snapshot_region *r = &d->m->regions[region];
+	const uint8_t *missing = d->missing[region];
+	/* Where its neighbours are plain already, mappings grow together. */
+	int more = (block && missing[block - 1]) + !!missing[block + 1] - 1;
+
 	d->left--;
-	if (!d->parts)
+	if (more > 0 && d->parts >= MAX_PARTS)
 		return;
-	d->parts--;
+	d->parts += more;
 	/* Where that fails, it stays as it is: all there. */
 	userfault_unregister(d->fd, hva, (size_t)min_u64(BLOCK, r->size - block * BLOCK));
 }
@@ -127,10 +169,9 @@ static void bring(struct snapshot_demand *d, uint32_t region, uint64_t i, uint8_
 {
 	const struct snapshot_region *r = &d->m->regions[region];
 	uint64_t pages = r->chunks[i].pages, block = i / BLOCK_CHUNKS;
-	struct error err;
 
-	if (pages && chunk_read(&d->reader, r, i, &err))
-		end_process(d, "the snapshot that the VM runs from is not good", &err);
+	if (pages)
+		read_chunk(d, r, i);
 	fill_pages(d, r, i, to);
 	/*
 	 * There may be code in it, and nobody else tells the instruction caches. Who waited is
@@ -141,7 +182,7 @@ static void bring(struct snapshot_demand *d, uint32_t region, uint64_t i, uint8_
 	userfault_wake(d->fd, to, (size_t)min_u64(SNAPSHOT_CHUNK, r->size - i * SNAPSHOT_CHUNK));
 	d->come[region][i] = true;
 	if (pages && !--d->missing[region][block])
-		make_plain(d, r, block, to - i % BLOCK_CHUNKS * SNAPSHOT_CHUNK);
+		make_plain(d, region, block, to - i % BLOCK_CHUNKS * SNAPSHOT_CHUNK);
 }
 
 static void serve(struct snapshot_demand *d, void *page)
@@ -198,7 +239,7 @@ static bool count(struct snapshot_demand *d, uint32_t i)
 	uint64_t k;
 
 	d->come[i] = calloc(r->nr_chunks, sizeof(*d->come[i]));
-	d->missing[i] = calloc(r->nr_chunks / BLOCK_CHUNKS + 1, sizeof(*d->missing[i]));
+	d->missing[i] = calloc(r->nr_chunks / BLOCK_CHUNKS + 2, sizeof(*d->missing[i]));
 	if (!d->come[i] || !d->missing[i])
 		return false;
 	for (k = 0; k < r->nr_chunks; k++)
@@ -226,7 +267,6 @@ static int begin(struct snapshot_demand *d, struct error *why)
 	for (i = 0; i < d->m->nr; i++)
 		if (!count(d, i))
 			return fail(why, "no memory");
-	d->parts = MAX_PARTS;
 	for (i = 0; i < d->m->nr && !ret; i++)
 		ret = snapshot_pieces(&d->m->regions[i], register_piece, d);
 	if (ret)
@@ -249,6 +289,7 @@ struct snapshot_demand *snapshot_demand_new(struct vm *vm, const struct snapshot
 	d->fd = -1;
 	d->over_fd = -1;
 	d->job.fn = run;
+	loop_work_init(&d->last_words, say_last_words, d);
 	if (!begin(d, why))
 		return d;
 	snapshot_demand_end(d);

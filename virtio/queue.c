@@ -6,10 +6,11 @@
  *
  * Trust. Everything in guest memory may change at any time under our hands. So
  * each thing is read once, into memory of ours, and the copy is checked and used:
- * an index, a head, a descriptor. Addresses become host pointers in one
- * place, by memory.h, which knows no more than RAM. Where the driver stands and
- * where we stand is kept here (last_avail, used_idx), never read back. The rings'
- * geometry is checked once when the driver enables the queue, and frozen.
+ * an index, a head, a descriptor. Addresses become host pointers by memory.h,
+ * which knows no more than RAM, and, for buffers in the first region of it, in
+ * virtq_add_buffer() (queue_internal.h). Where the driver stands and where we
+ * stand is kept here (last_avail, used_idx), never read back. The rings' geometry
+ * is checked once when the driver enables the queue, and frozen.
  *
  * A driver that breaks a rule breaks its queue: `broken` is set with the rule's
  * name, nothing is taken or given back any more, and the device (virtio/device.c)

@@ -502,6 +502,12 @@ static int take_image(struct vm *vm, struct error *err)
 	return image ? image->state(image->opaque, vm, err) : 0;
 }
 
+void vm_tell_end(struct vm *vm, enum vm_verdict verdict)
+{
+	control_ended(vm->control, verdict);
+	gdb_ended(vm->gdb, vm_verdict_status(verdict));
+}
+
 enum vm_verdict vm_run(struct vm *vm)
 {
 	struct error err;
@@ -534,8 +540,7 @@ enum vm_verdict vm_run(struct vm *vm)
 		ret = VM_DIED;
 	}
 	vm->verdict = (enum vm_verdict)ret;
-	control_ended(vm->control, vm->verdict);
-	gdb_ended(vm->gdb, vm_verdict_status(vm->verdict));
+	vm_tell_end(vm, vm->verdict);
 	return vm->verdict;
 }
 

@@ -116,7 +116,8 @@ int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, u
  * @gpa, @len: multiples of 4 KiB; inside one region
  * @fd: of userfault_open()
  *
- * Who touches a page there is held until userfault_fill() has made it. What is discarded or
+ * Who touches a page there is held until it was made (userfault_fill()) and userfault_wake() was
+ * called for it. What is discarded or
  * forgotten is plain memory from then on, and so is all of it when @fd is closed. Before
  * vCPUs run.
  *

@@ -24,7 +24,7 @@ int userfault_open(void);
  * userfault_register() - whoever touches a page of [@start, @start + @len) that is not there waits
  * @start, @len: whole pages of private anonymous memory
  *
- * Until the memory is unmapped, or @fd closed. Return: 0 or -errno.
+ * Until the memory is unmapped, userfault_unregister(), or @fd is closed. Return: 0 or -errno.
  */
 int userfault_register(int fd, void *start, size_t len);
 
@@ -37,7 +37,7 @@ int userfault_register(int fd, void *start, size_t len);
 int userfault_next(int fd, void **page);
 
 /**
- * userfault_fill() - make the pages at @to, copies of @from; who waits for them waits on
+ * userfault_fill() - make the pages at @to, copies of @from; who waits is woken by userfault_wake()
  * @from: NULL: of zeroes
  * @len: whole pages
  *

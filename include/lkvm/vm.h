@@ -223,6 +223,11 @@ bool vm_wake(struct vm *vm);
 bool vm_suspended(struct vm *vm);
 
 /**
+ * vm_tell_end() - tell clients that the VM has ended, for who ends the process then (loop thread)
+ */
+void vm_tell_end(struct vm *vm, enum vm_verdict verdict);
+
+/**
  * vm_verdict_status() - the process exit status for @verdict (see lkvm(1))
  */
 int vm_verdict_status(enum vm_verdict verdict);

@@ -319,7 +319,7 @@ START_TEST(damage)
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 126, "status %x", status);
 	rig_log(&b.rig, log, sizeof(log));
-	ck_assert_msg(strstr(log, "is not good: guest memory at 0x83c00000"), "%s", log);
+	ck_assert_msg(strstr(log, "read: guest memory at 0x83c00000: "), "%s", log);
 	ck_assert_int_eq(pread(disk, sector, sizeof(sector), 0), sizeof(sector));
 	ck_assert_uint_eq(sector[0], 0xee);
 	rig_end(&b.rig);
