@@ -126,7 +126,7 @@ static inline struct virtq_chain virtq_begin_chain(const struct virtq *q,
 	const struct memory_region *first = &q->mem->regions[0];
 
 	return (struct virtq_chain){.iov = req->iov,
-				    .end = req->iov + req->max,
+				    .end = req->iov ? req->iov + req->max : NULL,
 				    .gpa = first->gpa,
 				    .size = first->read_only ? 0 : first->size,
 				    .hva = first->hva};

@@ -87,7 +87,7 @@ static void check_request(struct guest_memory *mem, struct virtq_request *req)
 
 	need(nr <= req->queue->layout.num);
 	for (i = 0; i < nr; i++) {
-		need(req->iov[i].iov_base == ram(mem, req->gpa[i], req->iov[i].iov_len));
+		need(req->iov[i].iov_base == ram(mem, virtq_gpa(req, i), req->iov[i].iov_len));
 		if (i < req->nr_readable)
 			readable += req->iov[i].iov_len;
 		else
