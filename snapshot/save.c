@@ -133,7 +133,14 @@ static void finish(struct snapshot_save *s)
 	loop_unpost(vm->loop, &s->done);
 	loop_timer_cancel(&s->tick);
 	vm->reader = NULL;
-	arch_quiet(vm, false);
+	/*
+	 * Who is paused besides, and so may be ended, does no more than was saved: a request in a
+	 * ring would be carried out here and once more where the file goes on.
+	 */
+	if (!s->ret && vm->paused > 1 && !vm->quiet && !arch_held(vm))
+		vm->quiet = true;
+	else
+		arch_quiet(vm, false);
 	vm_unpause(vm);
 	s->result.written = s->w.written;
 	s->result.paused_ns = now_ns() - s->begin;

@@ -183,10 +183,18 @@ static int stop_threads(struct vm *vm)
 	return 0;
 }
 
+static void end_quiet(struct vm *vm)
+{
+	if (vm->quiet)
+		arch_quiet(vm, false);
+	vm->quiet = false;
+}
+
 /* The vCPUs are about to run. */
 static int go(struct vm *vm, struct error *err)
 {
 	vm->origin.left = true;
+	end_quiet(vm);
 	return arch_go(vm, err);
 }
 
@@ -220,6 +228,7 @@ static int restart(struct vm *vm, struct error *err)
 {
 	/* First the devices, whose threads may be about to interrupt. */
 	arch_reset(vm);
+	end_quiet(vm);
 	destroy_vcpus(vm);
 	kvm_vm_destroy(&vm->kvm);
 	vm->resets++;
@@ -336,6 +345,7 @@ int vm_step(struct vm *vm, unsigned int id, unsigned int ms)
 
 	if (!vm->threads)
 		return 0;
+	end_quiet(vm);
 	pthread_mutex_lock(&vm->lock);
 	vm->vcpus[id].pass = true;
 	pthread_cond_broadcast(&vm->cond);

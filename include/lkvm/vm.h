@@ -104,6 +104,8 @@ struct vm_ready {
  * @cond: signalled when one of these changes
  * @gate: read without @lock on the vCPU's path
  * @paused: depth of vm_pause() calls; @paused_at: CLOCK_REALTIME of the first, ns
+ * @quiet: it was saved and is still paused: devices do nothing for it until it goes on, so that
+ *         what was saved stays true of the world (loop thread)
  * @suspended: the guest suspended itself to RAM and waits for a wake-up
  * @end_work: brings a vm_end() to the loop
  * @verdict: set once by vm_end()
@@ -136,6 +138,7 @@ struct vm {
 	bool threads;
 	unsigned int paused;
 	uint64_t paused_at;
+	bool quiet;
 	bool suspended;
 	bool wake;
 	enum vm_verdict verdict;

@@ -460,6 +460,47 @@ START_TEST(devices)
 }
 END_TEST
 
+/* A VM that is paused besides, when it was saved, does nothing in the world until it goes on. */
+START_TEST(stays_quiet)
+{
+	struct virtio_device *rng;
+	struct rig a;
+	int fd[4];
+	unsigned int i;
+
+	rig_init(&a, FAKE_7_2);
+	a.host->programs[0] = snapshot_hello;
+	a.cfg.virtio[0] = (struct virtio_request){kind_of("rng"), ""};
+	a.cfg.nr_virtio = 1;
+	a.cfg.on_reset = RESET_RESTART;
+	rig_create(&a);
+	rig_start(&a);
+	ck_assert(fake_wait_idle(a.host, 0));
+	rng = machine_virtio_find(a.vm->arch, "rng0");
+	fd[0] = save_as(&a, SNAPSHOT_RAW);
+	ck_assert_uint_eq(rng->held, 0);
+	rig_call(&a, do_pause, NULL);
+	ck_assert_uint_eq(rng->held, 0);
+	fd[1] = save_as(&a, SNAPSHOT_RAW);
+	ck_assert_uint_eq(rng->held, 1);
+	fd[2] = save_as(&a, SNAPSHOT_RAW);
+	ck_assert_uint_eq(rng->held, 1);
+	same_file(fd[1], fd[2]);
+	rig_call(&a, do_unpause, NULL);
+	ck_assert_uint_eq(rng->held, 0);
+	rig_call(&a, do_pause, NULL);
+	fd[3] = save_as(&a, SNAPSHOT_RAW);
+	ck_assert_uint_eq(rng->held, 1);
+	rig_call(&a, do_reset, NULL);
+	ck_assert(fake_wait_generation(a.host, 1));
+	rig_call(&a, do_unpause, NULL);
+	ck_assert_uint_eq(rng->held, 0);
+	quit(&a);
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		close(fd[i]);
+}
+END_TEST
+
 /* What the check beforehand says, and what happens. */
 START_TEST(other_host)
 {
@@ -563,6 +604,7 @@ int main(void)
 	tcase_add_loop_test(tc, interrupt_files, 0, 3);
 	tcase_add_loop_test(tc, pages_of_its_own, 0, 2);
 	tcase_add_test(tc, devices);
+	tcase_add_test(tc, stays_quiet);
 	tcase_add_test(tc, other_host);
 	tcase_add_test(tc, failing_calls);
 	suite_add_tcase(suite, tc);
