@@ -6,11 +6,10 @@
  *
  * Trust. Everything in guest memory may change at any time under our hands. So
  * each thing is read once, into memory of ours, and the copy is checked and used:
- * an index, a head, a descriptor. Addresses become host pointers by memory.h,
- * which knows no more than RAM, and, for buffers in the first region of it, in
- * virtq_add_buffer() (queue_internal.h). Where the driver stands and where we
- * stand is kept here (last_avail, used_idx), never read back. The rings' geometry
- * is checked once when the driver enables the queue, and frozen.
+ * an index, a head, a descriptor. Addresses become host pointers in one
+ * place, by memory.h, which knows no more than RAM. Where the driver stands and
+ * where we stand is kept here (last_avail, used_idx), never read back. The rings'
+ * geometry is checked once when the driver enables the queue, and frozen.
  *
  * A driver that breaks a rule breaks its queue: `broken` is set with the rule's
  * name, nothing is taken or given back any more, and the device (virtio/device.c)
@@ -188,20 +187,6 @@ bool virtq_grow(struct virtq_request *req)
 	req->iov = iov;
 	req->max = max;
 	return true;
-}
-
-void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
-			const char **why)
-{
-	const void *hva = memory_for_read(q->mem, addr, len);
-
-	if (!hva)
-		*why = "a buffer is not inside RAM";
-	else if (writable && !memory_may_write(q->mem, addr, len))
-		*why = "a buffer to be written is in a read-only file";
-	else
-		return (void *)(uintptr_t)hva;
-	return NULL;
 }
 
 struct desc_halves virtq_load_unaligned(const uint8_t *at)

@@ -91,7 +91,7 @@ int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_
 /**
  * struct virtq_chain - the buffers of a request that is being taken apart
  * @iov: the next iovec; @end: behind the last one that there is room for
- * @gpa, @size, @hva: the region in which most buffers lie, and which may be written
+ * @window: where most buffers lie
  * @bytes: in all buffers so far
  * @readable, @nr_readable: bytes and iovecs before the first to be written, where there is
  *	one already (@writing)
@@ -101,9 +101,7 @@ int virtq_find_rings(struct virtq *q, const struct virtq_layout *layout, uint64_
  */
 struct virtq_chain {
 	struct iovec *iov, *end;
-	gpa_t gpa;
-	uint64_t size;
-	uint8_t *hva;
+	struct memory_window window;
 	uint64_t bytes, readable;
 	unsigned int nr_readable;
 	bool writing;
@@ -114,22 +112,12 @@ struct virtq_chain {
  */
 bool virtq_grow(struct virtq_request *req);
 
-/**
- * virtq_find_buffer() - host memory of a buffer, wherever it lies; NULL with @*why set
- */
-void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
-			const char **why);
-
 static inline struct virtq_chain virtq_begin_chain(const struct virtq *q,
 						   const struct virtq_request *req)
 {
-	const struct memory_region *first = &q->mem->regions[0];
-
 	return (struct virtq_chain){.iov = req->iov,
 				    .end = req->iov ? req->iov + req->max : NULL,
-				    .gpa = first->gpa,
-				    .size = first->read_only ? 0 : first->size,
-				    .hva = first->hva};
+				    .window = memory_window(q->mem)};
 }
 
 /**
@@ -139,21 +127,19 @@ static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_r
 					   struct virtq_chain *c, gpa_t addr, uint32_t len,
 					   bool writable)
 {
-	uint64_t offset = addr - c->gpa; /* wraps to huge for addr below */
-	void *hva;
+	const void *hva;
 
 	if (c->writing && !writable)
 		return "a readable buffer follows a writable one";
 	if (!len)
 		return NULL;
-	if (offset < c->size && len <= c->size - offset) {
-		hva = c->hva + offset;
-	} else {
-		const char *why;
-
-		hva = virtq_find_buffer(q, addr, len, writable, &why);
+	hva = memory_in_window(&c->window, addr, len);
+	if (!hva) {
+		hva = memory_look_up(q->mem, addr, len);
 		if (!hva)
-			return why;
+			return "a buffer is not inside RAM";
+		if (writable && !memory_may_write(q->mem, addr, len))
+			return "a buffer to be written is in a read-only file";
 	}
 	if (c->iov == c->end) {
 		size_t nr = req->max;
@@ -168,7 +154,7 @@ static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_r
 		c->readable = c->bytes;
 		c->nr_readable = (unsigned int)(c->iov - req->iov);
 	}
-	c->iov->iov_base = hva;
+	c->iov->iov_base = (void *)(uintptr_t)hva;
 	c->iov->iov_len = len;
 	c->iov++;
 	c->bytes += len;

@@ -117,9 +117,8 @@ int memory_map_copy(struct guest_memory *mem, gpa_t gpa, uint64_t len, int fd, u
  * @fd: of userfault_open()
  *
  * Who touches a page there is held until it was made (userfault_fill()) and userfault_wake() was
- * called for it. What is discarded or
- * forgotten is plain memory from then on, and so is all of it when @fd is closed. Before
- * vCPUs run.
+ * called for it. What is discarded or forgotten is plain memory from then on, and so is all of it
+ * when @fd is closed. Before vCPUs run.
  *
  * Return: 0 or -errno (-EINVAL: not such a range, or the region is shared with others), and
  * nothing has changed.
@@ -193,19 +192,48 @@ const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gp
 const void *memory_look_up(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
+ * struct memory_window - the first region, where it may be written; the fields are private
+ *
+ * Most VMs have one region, and a device may ask for each 4 KiB of a large request: whoever looks
+ * up many addresses in a row keeps it, and all else is inline.
+ */
+struct memory_window {
+	gpa_t gpa;
+	uint64_t size;
+	char *hva;
+};
+
+static inline struct memory_window memory_window(const struct guest_memory *mem)
+{
+	const struct memory_region *first = &mem->regions[0];
+
+	return (struct memory_window){
+		.gpa = first->gpa, .size = first->read_only ? 0 : first->size, .hva = first->hva};
+}
+
+/**
+ * memory_in_window() - host address of [gpa, gpa + len), which may be written there
+ *
+ * Return: NULL where it does not lie in there: memory_look_up() says whether it is anywhere.
+ */
+static inline void *memory_in_window(const struct memory_window *w, gpa_t gpa, uint64_t len)
+{
+	uint64_t offset = gpa - w->gpa; /* wraps to huge for gpa below */
+
+	return offset < w->size && len <= w->size - offset ? w->hva + offset : NULL;
+}
+
+/**
  * memory_for_read() - host address of [gpa, gpa + len) for reading, or NULL
  *
- * Valid until memory_destroy(). The guest may write it while it is read. Most VMs have
- * one region, and a device may ask for each 4 KiB of a large request: hence inline.
+ * Valid until memory_destroy(). The guest may write it while it is read.
  */
 static inline const void *memory_for_read(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
 {
-	const struct memory_region *first = &mem->regions[0];
-	uint64_t offset = gpa - first->gpa; /* wraps to huge for gpa below */
+	struct memory_window w = memory_window(mem);
+	const void *hva = memory_in_window(&w, gpa, len);
 
-	if (offset < first->size && len <= first->size - offset)
-		return (const char *)first->hva + offset;
-	return memory_look_up(mem, gpa, len);
+	return hva ? hva : memory_look_up(mem, gpa, len);
 }
 
 /**
