@@ -38,6 +38,7 @@ static void run(struct worker_job *job)
 	struct snapshot_check *c = container_of(job, struct snapshot_check, job);
 	struct error err;
 	int ret = snapshot_memory_read(c->m, NULL, &c->progress, &err);
+
 	pthread_mutex_lock(&c->lock);
 	c->over = true;
 	c->ret = ret;

@@ -33,8 +33,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BLOCK_CHUNKS 8
-#define BLOCK (BLOCK_CHUNKS * SNAPSHOT_CHUNK)
+#define BLOCK (SNAPSHOT_BLOCK_CHUNKS * SNAPSHOT_CHUNK)
 
 /* How long the host may have no memory, tried again in steps. */
 #define NO_MEMORY_NS (5 * NSEC_PER_SEC)
@@ -168,7 +167,7 @@ static void make_plain(struct snapshot_demand *d, uint32_t region, uint64_t bloc
 static void bring(struct snapshot_demand *d, uint32_t region, uint64_t i, uint8_t *to)
 {
 	const struct snapshot_region *r = &d->m->regions[region];
-	uint64_t pages = r->chunks[i].pages, block = i / BLOCK_CHUNKS;
+	uint64_t pages = r->chunks[i].pages, block = i / SNAPSHOT_BLOCK_CHUNKS;
 
 	if (pages)
 		read_chunk(d, r, i);
@@ -182,7 +181,7 @@ static void bring(struct snapshot_demand *d, uint32_t region, uint64_t i, uint8_
 	userfault_wake(d->fd, to, (size_t)min_u64(SNAPSHOT_CHUNK, r->size - i * SNAPSHOT_CHUNK));
 	d->come[region][i] = true;
 	if (pages && !--d->missing[region][block])
-		make_plain(d, region, block, to - i % BLOCK_CHUNKS * SNAPSHOT_CHUNK);
+		make_plain(d, region, block, to - i % SNAPSHOT_BLOCK_CHUNKS * SNAPSHOT_CHUNK);
 }
 
 static void serve(struct snapshot_demand *d, void *page)
@@ -239,11 +238,11 @@ static bool count(struct snapshot_demand *d, uint32_t i)
 	uint64_t k;
 
 	d->come[i] = calloc(r->nr_chunks, sizeof(*d->come[i]));
-	d->missing[i] = calloc(r->nr_chunks / BLOCK_CHUNKS + 2, sizeof(*d->missing[i]));
+	d->missing[i] = calloc(r->nr_chunks / SNAPSHOT_BLOCK_CHUNKS + 2, sizeof(*d->missing[i]));
 	if (!d->come[i] || !d->missing[i])
 		return false;
 	for (k = 0; k < r->nr_chunks; k++)
-		if (r->chunks[k].pages && !d->missing[i][k / BLOCK_CHUNKS]++)
+		if (r->chunks[k].pages && !d->missing[i][k / SNAPSHOT_BLOCK_CHUNKS]++)
 			d->left++;
 	return true;
 }

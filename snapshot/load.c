@@ -72,42 +72,44 @@ static int compare_memory(const struct snapshot_memory *m, const struct vm *vm, 
 	return nr == m->nr ? 0 : fail(err, "memory: the file has more RAM than the VM");
 }
 
-/* Have memory be the file's, as it is used. Return: false: it has to be read. */
-static bool take_memory(struct snapshot_image *i, struct vm *vm)
+/*
+ * Have memory be the file's, as it is used. Return: 1; 0: it has to be read, which checks it on
+ * the way; -1 with @err set: it is not good.
+ */
+static int take_memory(struct snapshot_image *i, struct vm *vm, struct error *err)
 {
+	bool before = i->verify == SNAPSHOT_VERIFY_BEFORE;
 	struct error why;
 
 	if (i->memory.encoding != SNAPSHOT_RAW)
-		return false;
-	if (!arch_writes_unseen(vm))
+		return 0;
+	if (!arch_writes_unseen(vm)) {
+		if (before && snapshot_memory_read(&i->memory, NULL, NULL, err))
+			return -1;
 		return snapshot_memory_map(&i->memory, &vm->mem);
-	/* Then there is no need for it: all of it has been read. */
-	if (i->verify == SNAPSHOT_VERIFY_BEFORE)
-		return false;
+	}
+	/* What is read to be checked may as well stay. */
+	if (before)
+		return 0;
 	i->demand = snapshot_demand_new(vm, &i->memory, &why);
 	if (!i->demand)
 		log_info(vm->log, "memory is read before the guest runs, not when it is used: %s",
 			 why.msg);
-	return i->demand;
+	return i->demand != NULL;
 }
 
 static int fill_memory(struct snapshot_image *i, struct vm *vm, struct error *err)
 {
-	bool map = i->memory.encoding == SNAPSHOT_RAW && !arch_writes_unseen(vm);
+	int taken;
 
 	if (compare_memory(&i->memory, vm, err))
 		return -1;
-	/* What is read is checked on the way. */
-	if (map && i->verify == SNAPSHOT_VERIFY_BEFORE &&
-	    snapshot_memory_read(&i->memory, NULL, NULL, err))
+	taken = take_memory(i, vm, err);
+	if (taken < 0 || (!taken && snapshot_memory_read(&i->memory, &vm->mem, NULL, err)))
 		return -1;
-	if (take_memory(i, vm)) {
-		if (i->verify == SNAPSHOT_VERIFY_MEANWHILE) {
-			i->check = snapshot_check_new(vm, &i->memory, err);
-			return i->check ? 0 : -1;
-		}
-	} else if (snapshot_memory_read(&i->memory, &vm->mem, NULL, err)) {
-		return -1;
+	if (taken && i->verify == SNAPSHOT_VERIFY_MEANWHILE) {
+		i->check = snapshot_check_new(vm, &i->memory, err);
+		return i->check ? 0 : -1;
 	}
 	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
 	__builtin___clear_cache(vm->mem.regions[0].hva,

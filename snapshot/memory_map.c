@@ -13,9 +13,6 @@
  */
 #include "private.h"
 
-/* Zeroes of this many chunks part two mappings: 2 MiB, a huge page. */
-#define GAP_CHUNKS 8
-
 /* Mappings of one region, about. */
 #define MAX_PIECES 4096
 
@@ -35,8 +32,9 @@ int snapshot_pieces(const struct snapshot_region *r,
 			      uint64_t len),
 		    void *opaque)
 {
-	uint64_t gap =
-		r->nr_chunks / MAX_PIECES > GAP_CHUNKS ? r->nr_chunks / MAX_PIECES : GAP_CHUNKS;
+	/* Zeroes of a block, or of more where there would be many pieces, part two. */
+	uint64_t most = r->nr_chunks / MAX_PIECES;
+	uint64_t gap = most > SNAPSHOT_BLOCK_CHUNKS ? most : SNAPSHOT_BLOCK_CHUNKS;
 	uint64_t i = 0, at, end;
 	int ret = 0;
 

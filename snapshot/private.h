@@ -7,6 +7,9 @@
 
 #include "lkvm/snapshot/snapshot.h"
 
+/* Chunks of a block of 2 MiB, of which a host may make a huge page. */
+#define SNAPSHOT_BLOCK_CHUNKS 8
+
 /**
  * saved_write() - the sections "writer" and "config"
  */

@@ -73,8 +73,7 @@ int userfault_next(int fd, void **page)
 			return errno == EAGAIN ? 0 : -errno;
 	} while (n != sizeof(msg) || msg.event != UFFD_EVENT_PAGEFAULT);
 	/* Without UFFD_FEATURE_EXACT_ADDRESS it is a page's; the kernel writes it as a number. */
-	*page = (void *)(uintptr_t)
-			msg.arg.pagefault.address; /* NOLINT(performance-no-int-to-ptr) */
+	*page = (void *)(uintptr_t)msg.arg.pagefault.address;
 	return 1;
 }
 
