@@ -6,8 +6,9 @@
  * indexes that jump, save and load.
  *
  * Besides what the sanitizers see (guest memory ends at PROT_NONE pages): every
- * iovec lies inside RAM, the sums agree, a pass takes no more than the queue has,
- * nothing is in flight twice, and the used index moves by one for each request.
+ * iovec lies inside RAM, a split chain's first where its head says, the sums agree, a
+ * pass takes no more than the queue has, nothing is in flight twice, and the used index
+ * moves by one for each request.
  */
 #include "lkvm/virtio/queue.h"
 
@@ -94,6 +95,21 @@ static void check_request(struct guest_memory *mem, struct virtq_request *req)
 			writable += req->iov[i].iov_len;
 	}
 	need(readable == req->readable && writable == req->writable);
+}
+
+/* A chain of a split ring that has just been taken begins where its head says. */
+static void check_head(struct guest_memory *mem, const struct virtq_request *req)
+{
+	const struct virtq_layout *layout = &req->queue->layout;
+	uint64_t addr, half;
+
+	memcpy(&addr, ram(mem, layout->desc + 16 * (uint64_t)req->id, 16), 8);
+	memcpy(&half, ram(mem, layout->desc + 16 * (uint64_t)req->id + 8, 8), 8);
+	if (half >> 32 & 4 || !(uint32_t)half)
+		return;
+	need(req->iov[0].iov_len == (uint32_t)half);
+	need(req->iov[0].iov_base == ram(mem, addr, (uint32_t)half));
+	need(!req->nr_readable == (half >> 32 & 2) / 2);
 }
 
 static void work(struct virtq_request *req, struct input *in)
@@ -233,6 +249,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			while ((req = virtq_pop(&q))) {
 				need(++taken <= layout.num);
 				check_request(&mem, req);
+				if (!packed)
+					check_head(&mem, req);
 				for (i = 0; i < nr_kept; i++)
 					need(kept[i]->id != req->id);
 				if (op & 0x40) {

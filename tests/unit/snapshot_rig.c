@@ -4,6 +4,7 @@
  */
 #include "snapshot_rig.h"
 
+#include "lkvm/riscv/isa.h"
 #include "lkvm/riscv/regs.h"
 #include "unit.h"
 
@@ -110,6 +111,12 @@ void do_unpause(struct rig *rig, void *arg)
 	vm_unpause(rig->vm);
 }
 
+void do_reset(struct rig *rig, void *arg)
+{
+	(void)arg;
+	vm_reset(rig->vm);
+}
+
 void quit(struct rig *rig)
 {
 	vm_end(rig->vm, VM_QUIT);
@@ -142,6 +149,12 @@ void first_vm(struct rig *rig, enum fake_kernel kernel)
 	fake_vm(rig->host)->time = 777;
 }
 
+void with_svadu(struct rig *rig, bool on)
+{
+	rig->host->host_isa[ISA_EXT_SVADU] = on;
+	rig->host->hw_ad = on;
+}
+
 void second_init(struct second *s, int fd, enum fake_kernel kernel)
 {
 	rig_init(&s->rig, kernel);
@@ -159,6 +172,20 @@ void second_end(struct second *s)
 	quit(&s->rig);
 	snapshot_saved_free(&s->saved);
 	snapshot_close(&s->file);
+}
+
+off_t place_of(int fd, gpa_t gpa)
+{
+	struct snapshot_memory m;
+	struct snapshot_file f;
+	off_t at;
+
+	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
+	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
+	at = (off_t)(m.regions[0].offset + gpa - m.regions[0].gpa);
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	return at;
 }
 
 long long differs_at(int a, int b)

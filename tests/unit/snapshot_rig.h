@@ -47,6 +47,7 @@ int save_as(struct rig *rig, enum snapshot_encoding encoding);
 /* For rig_call(). */
 void do_pause(struct rig *rig, void *arg);
 void do_unpause(struct rig *rig, void *arg);
+void do_reset(struct rig *rig, void *arg);
 
 /**
  * quit() - end the VM and the rig
@@ -64,6 +65,11 @@ void scribble(struct fake_vcpu *v);
 void first_vm(struct rig *rig, enum fake_kernel kernel);
 
 /**
+ * with_svadu() - the host's harts, and so the guest's, write page tables by themselves
+ */
+void with_svadu(struct rig *rig, bool on);
+
+/**
  * struct second - a VM from a file
  */
 struct second {
@@ -75,6 +81,11 @@ struct second {
 
 void second_init(struct second *s, int fd, enum fake_kernel kernel);
 void second_end(struct second *s);
+
+/**
+ * place_of() - where in an uncompressed file the first region's byte at @gpa is
+ */
+off_t place_of(int fd, gpa_t gpa);
 
 /**
  * differs_at() - the first byte in which two files differ, or -1

@@ -31,12 +31,6 @@ static const struct fake_op after[] = {
 	{.kind = FAKE_END},
 };
 
-static void do_reset(struct rig *rig, void *arg)
-{
-	(void)arg;
-	vm_reset(rig->vm);
-}
-
 /* Save, load paused, save: the same bytes; and the first VM has gone on undisturbed. */
 START_TEST(identical)
 {
@@ -378,7 +372,7 @@ START_TEST(pages_of_its_own)
 	int one;
 
 	rig_init(&a, FAKE_7_2);
-	a.host->host_isa[ISA_EXT_SVADU] = a.host->hw_ad = _i;
+	with_svadu(&a, _i);
 	a.host->programs[0] = snapshot_hello;
 	rig_create(&a);
 	memset(memory_for_write(&a.vm->mem, RAM + 4 * MIB, 70000), 0x5a, 70000);
@@ -387,7 +381,7 @@ START_TEST(pages_of_its_own)
 	one = save_as(&a, SNAPSHOT_RAW);
 
 	second_init(&b, one, FAKE_7_2);
-	b.rig.host->host_isa[ISA_EXT_SVADU] = b.rig.host->hw_ad = _i;
+	with_svadu(&b.rig, _i);
 	rig_create(&b.rig);
 	rig_start(&b.rig);
 	page = memory_for_read(&b.rig.vm->mem, RAM + 4 * MIB, 70000);

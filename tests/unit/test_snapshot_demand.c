@@ -17,12 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ISA_EXT_SVADU 65
-
 /* Not among what first_vm() writes. */
 #define MARK (RAM + 60 * MIB)
-
-static struct error err;
 
 static bool may_demand(void)
 {
@@ -43,7 +39,7 @@ static int saved_vm(uint8_t **image)
 	int fd;
 
 	rig_init(&a, FAKE_7_2);
-	a.host->host_isa[ISA_EXT_SVADU] = a.host->hw_ad = true;
+	with_svadu(&a, true);
 	a.host->programs[0] = snapshot_hello;
 	rig_create(&a);
 	memset(memory_for_write(&a.vm->mem, RAM + 4 * MIB, 4 * MIB), 0x5a, 4 * MIB);
@@ -61,22 +57,35 @@ static int saved_vm(uint8_t **image)
 static void demanding(struct second *b, int fd)
 {
 	second_init(b, fd, FAKE_7_2);
-	b->rig.host->host_isa[ISA_EXT_SVADU] = b->rig.host->hw_ad = true;
+	with_svadu(&b->rig, true);
 	b->image.verify = SNAPSHOT_VERIFY_NEVER;
 }
 
-static off_t place_of(int fd, gpa_t gpa)
-{
-	struct snapshot_memory m;
-	struct snapshot_file f;
-	off_t at;
+/* A VM from such a file, and what its memory must become. */
+struct demanded {
+	struct second b;
+	uint8_t *image, *ram;
+	int fd;
+};
 
-	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
-	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
-	at = (off_t)(m.regions[0].offset + gpa - m.regions[0].gpa);
-	snapshot_memory_close(&m);
-	snapshot_close(&f);
-	return at;
+static void prepare(struct demanded *d)
+{
+	d->fd = saved_vm(&d->image);
+	demanding(&d->b, d->fd);
+}
+
+static void go(struct demanded *d)
+{
+	rig_create(&d->b.rig);
+	rig_start(&d->b.rig);
+	d->ram = d->b.rig.vm->mem.regions[0].hva;
+}
+
+static void end(struct demanded *d)
+{
+	second_end(&d->b);
+	free(d->image);
+	close(d->fd);
 }
 
 static bool is_present(const uint8_t *page)
@@ -104,34 +113,28 @@ static void plain(uint8_t *page)
 /* One byte: its chunk comes, pages that are zero too, and nothing else. */
 START_TEST(only_what_is_used)
 {
-	struct second b;
-	uint8_t *image, *ram;
+	struct demanded d;
 	unsigned int i;
-	int fd, pipes[2];
+	int pipes[2];
 
 	if (!may_demand())
 		return;
-	fd = saved_vm(&image);
-	demanding(&b, fd);
-	rig_create(&b.rig);
-	rig_start(&b.rig);
-	ck_assert(b.image.demand);
-	ram = b.rig.vm->mem.regions[0].hva;
-	ck_assert(!is_present(ram + 60 * MIB));
-	ck_assert_uint_eq(*(volatile uint8_t *)(ram + 60 * MIB + 8192), 0);
+	prepare(&d);
+	go(&d);
+	ck_assert(d.b.image.demand);
+	ck_assert(!is_present(d.ram + 60 * MIB));
+	ck_assert_uint_eq(*(volatile uint8_t *)(d.ram + 60 * MIB + 8192), 0);
 	for (i = 0; i < SNAPSHOT_CHUNK_PAGES; i++)
-		ck_assert(is_present(ram + 60 * MIB + (size_t)i * 4096));
-	ck_assert(!memcmp(ram + 60 * MIB, image + 60 * MIB, SNAPSHOT_CHUNK));
-	ck_assert(!is_present(ram + 5 * MIB));
+		ck_assert(is_present(d.ram + 60 * MIB + (size_t)i * 4096));
+	ck_assert(!memcmp(d.ram + 60 * MIB, d.image + 60 * MIB, SNAPSHOT_CHUNK));
+	ck_assert(!is_present(d.ram + 5 * MIB));
 	/* The kernel's own accesses too. */
 	ck_assert_int_eq(pipe(pipes), 0);
-	ck_assert_int_eq(write(pipes[1], ram + 5 * MIB, 1), 1);
+	ck_assert_int_eq(write(pipes[1], d.ram + 5 * MIB, 1), 1);
 	close(pipes[0]);
 	close(pipes[1]);
-	ck_assert(is_present(ram + 5 * MIB));
-	second_end(&b);
-	free(image);
-	close(fd);
+	ck_assert(is_present(d.ram + 5 * MIB));
+	end(&d);
 }
 END_TEST
 
@@ -159,124 +162,94 @@ START_TEST(many_at_once)
 {
 	struct reader readers[6];
 	pthread_t threads[6];
-	struct second b;
-	uint8_t *image;
+	struct demanded d;
 	unsigned int i;
-	int fd;
 
 	if (!may_demand())
 		return;
-	fd = saved_vm(&image);
-	demanding(&b, fd);
-	b.image.verify = SNAPSHOT_VERIFY_MEANWHILE;
-	b.rig.cfg.paused = true;
-	rig_create(&b.rig);
-	rig_start(&b.rig);
+	prepare(&d);
+	d.b.image.verify = SNAPSHOT_VERIFY_MEANWHILE;
+	d.b.rig.cfg.paused = true;
+	go(&d);
 	for (i = 0; i < ARRAY_SIZE(readers); i++) {
-		readers[i] = (struct reader){b.rig.vm->mem.regions[0].hva, image, i, false};
+		readers[i] = (struct reader){d.ram, d.image, i, false};
 		pthread_create(&threads[i], NULL, compare_all, &readers[i]);
 	}
 	for (i = 0; i < ARRAY_SIZE(readers); i++) {
 		pthread_join(threads[i], NULL);
 		ck_assert_msg(readers[i].same, "reader %u", i);
 	}
-	rig_call(&b.rig, do_unpause, NULL);
-	second_end(&b);
-	free(image);
-	close(fd);
+	rig_call(&d.b.rig, do_unpause, NULL);
+	end(&d);
 }
 END_TEST
 
 /* What is given back before it came, or after, reads as zeroes, not as the file's. */
 START_TEST(given_back)
 {
-	uint8_t *image, *ram, zeroes[4096] = {0};
-	struct second b;
-	int fd;
+	uint8_t zeroes[4096] = {0};
+	struct demanded d;
 
 	if (!may_demand())
 		return;
-	fd = saved_vm(&image);
-	demanding(&b, fd);
-	rig_create(&b.rig);
-	rig_start(&b.rig);
-	ram = b.rig.vm->mem.regions[0].hva;
+	prepare(&d);
+	go(&d);
 	/* Two of a chunk's pages, then the rest of it. */
-	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, RAM + 4 * MIB + 4096, 8192), 0);
-	ck_assert(!memcmp(ram + 4 * MIB + 4096, zeroes, 4096));
-	ck_assert(!memcmp(ram + 4 * MIB, image + 4 * MIB, 4096));
-	ck_assert(!memcmp(ram + 4 * MIB + 12288, image + 4 * MIB + 12288, SNAPSHOT_CHUNK - 12288));
-	ck_assert(!memcmp(ram + 4 * MIB + 8192, zeroes, 4096));
-	ck_assert_int_eq(memory_discard(&b.rig.vm->mem, MARK, 4096), 0);
-	ck_assert(!memcmp(ram + 60 * MIB, zeroes, 4096));
-	second_end(&b);
-	free(image);
-	close(fd);
+	ck_assert_int_eq(memory_discard(&d.b.rig.vm->mem, RAM + 4 * MIB + 4096, 8192), 0);
+	ck_assert(!memcmp(d.ram + 4 * MIB + 4096, zeroes, 4096));
+	ck_assert(!memcmp(d.ram + 4 * MIB, d.image + 4 * MIB, 4096));
+	ck_assert(!memcmp(d.ram + 4 * MIB + 12288, d.image + 4 * MIB + 12288,
+			  SNAPSHOT_CHUNK - 12288));
+	ck_assert(!memcmp(d.ram + 4 * MIB + 8192, zeroes, 4096));
+	ck_assert_int_eq(memory_discard(&d.b.rig.vm->mem, MARK, 4096), 0);
+	ck_assert(!memcmp(d.ram + 60 * MIB, zeroes, 4096));
+	end(&d);
 }
 END_TEST
 
-static void do_reset(struct rig *rig, void *arg)
-{
-	(void)arg;
-	vm_reset(rig->vm);
-}
-
 START_TEST(reset_is_empty)
 {
-	struct second b;
-	uint8_t *image, *ram;
-	int fd;
+	struct demanded d;
 
 	if (!may_demand())
 		return;
-	fd = saved_vm(&image);
-	demanding(&b, fd);
-	b.rig.cfg.kernel = b.rig.kernel;
-	rig_create(&b.rig);
-	rig_start(&b.rig);
-	rig_call(&b.rig, do_reset, NULL);
-	ck_assert(fake_wait_generation(b.rig.host, 1));
-	ck_assert(fake_wait_idle(b.rig.host, 0));
-	ram = b.rig.vm->mem.regions[0].hva;
-	ck_assert_uint_eq(ram[60 * MIB], 0);
-	ck_assert_ptr_null(b.image.demand);
-	ck_assert(!b.rig.vm->mem.regions[0].copied);
-	second_end(&b);
-	free(image);
-	close(fd);
+	prepare(&d);
+	d.b.rig.cfg.kernel = d.b.rig.kernel;
+	go(&d);
+	rig_call(&d.b.rig, do_reset, NULL);
+	ck_assert(fake_wait_generation(d.b.rig.host, 1));
+	ck_assert(fake_wait_idle(d.b.rig.host, 0));
+	ck_assert_uint_eq(d.ram[60 * MIB], 0);
+	ck_assert_ptr_null(d.b.image.demand);
+	ck_assert(!d.b.rig.vm->mem.regions[0].copied);
+	end(&d);
 }
 END_TEST
 
 /* Memory that is all there is plain memory: what is thrown away reads as zeroes. */
 START_TEST(all_come)
 {
-	struct second b;
-	uint8_t *image, *ram;
+	struct demanded d;
 	unsigned int i;
-	int fd;
 
 	if (!may_demand())
 		return;
-	fd = saved_vm(&image);
-	demanding(&b, fd);
-	b.rig.cfg.paused = true;
-	rig_create(&b.rig);
-	rig_start(&b.rig);
-	ram = b.rig.vm->mem.regions[0].hva;
+	prepare(&d);
+	d.b.rig.cfg.paused = true;
+	go(&d);
 	/* A block, then all. */
 	for (i = 0; i < 8; i++)
-		ck_assert_uint_eq(*(volatile uint8_t *)(ram + 4 * MIB + i * SNAPSHOT_CHUNK), 0x5a);
-	plain(ram + 5 * MIB);
-	ck_assert(!is_present(ram + 6 * MIB));
-	ck_assert(!is_present(ram + 60 * MIB));
-	ck_assert(!memcmp(ram + 6 * MIB, image + 6 * MIB, 58 * MIB));
-	ck_assert(!memcmp(ram, image, 4 * MIB));
-	plain(ram + 60 * MIB);
-	plain(ram + 6 * MIB);
-	rig_call(&b.rig, do_unpause, NULL);
-	second_end(&b);
-	free(image);
-	close(fd);
+		ck_assert_uint_eq(*(volatile uint8_t *)(d.ram + 4 * MIB + i * SNAPSHOT_CHUNK),
+				  0x5a);
+	plain(d.ram + 5 * MIB);
+	ck_assert(!is_present(d.ram + 6 * MIB));
+	ck_assert(!is_present(d.ram + 60 * MIB));
+	ck_assert(!memcmp(d.ram + 6 * MIB, d.image + 6 * MIB, 58 * MIB));
+	ck_assert(!memcmp(d.ram, d.image, 4 * MIB));
+	plain(d.ram + 60 * MIB);
+	plain(d.ram + 6 * MIB);
+	rig_call(&d.b.rig, do_unpause, NULL);
+	end(&d);
 }
 END_TEST
 

@@ -18,20 +18,6 @@
 static struct error err;
 
 /* What lies in the file of @fd at @gpa. */
-static off_t place_of(int fd, gpa_t gpa)
-{
-	struct snapshot_memory m;
-	struct snapshot_file f;
-	off_t at;
-
-	ck_assert_int_eq(snapshot_open(&f, fd, &err), 0);
-	ck_assert_int_eq(snapshot_memory_open(&m, &f, &err), 0);
-	at = (off_t)(m.regions[0].offset + gpa - m.regions[0].gpa);
-	snapshot_memory_close(&m);
-	snapshot_close(&f);
-	return at;
-}
-
 static uint8_t *bytes_of(int fd, size_t *len)
 {
 	struct stat st;
@@ -86,12 +72,6 @@ START_TEST(file_is_untouched)
 	quit(&a);
 }
 END_TEST
-
-static void do_reset(struct rig *rig, void *arg)
-{
-	(void)arg;
-	vm_reset(rig->vm);
-}
 
 /* A reset boots in empty memory. */
 START_TEST(reset_is_empty)

@@ -117,8 +117,10 @@ static int whole_file(const char *name)
 	return 0;
 }
 
-/* Have the host make all of this guest's memory before it counts: which pages are used next is
- * chance. */
+/*
+ * Have the host make all of this guest's memory before it counts: which pages are used next is
+ * chance.
+ */
 static void touch_memory(void)
 {
 	struct sysinfo info;
