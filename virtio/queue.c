@@ -189,6 +189,20 @@ bool virtq_grow(struct virtq_request *req)
 	return true;
 }
 
+void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
+			const char **why)
+{
+	const void *hva = memory_look_up(q->mem, addr, len);
+
+	if (!hva)
+		*why = "a buffer is not inside RAM";
+	else if (writable && !memory_may_write(q->mem, addr, len))
+		*why = "a buffer to be written is in a read-only file";
+	else
+		return (void *)(uintptr_t)hva;
+	return NULL;
+}
+
 struct desc_halves virtq_load_unaligned(const uint8_t *at)
 {
 	uint64_t half[2];

@@ -112,6 +112,14 @@ struct virtq_chain {
  */
 bool virtq_grow(struct virtq_request *req);
 
+/**
+ * virtq_find_buffer() - host memory of a buffer that is not in the window; NULL with @*why set
+ *
+ * Not inline, as it is rare: so that compilers have virtq_add_buffer() inline.
+ */
+void *virtq_find_buffer(const struct virtq *q, gpa_t addr, uint32_t len, bool writable,
+			const char **why);
+
 static inline struct virtq_chain virtq_begin_chain(const struct virtq *q,
 						   const struct virtq_request *req)
 {
@@ -127,7 +135,7 @@ static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_r
 					   struct virtq_chain *c, gpa_t addr, uint32_t len,
 					   bool writable)
 {
-	const void *hva;
+	void *hva;
 
 	if (c->writing && !writable)
 		return "a readable buffer follows a writable one";
@@ -135,11 +143,11 @@ static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_r
 		return NULL;
 	hva = memory_in_window(&c->window, addr, len);
 	if (!hva) {
-		hva = memory_look_up(q->mem, addr, len);
+		const char *why;
+
+		hva = virtq_find_buffer(q, addr, len, writable, &why);
 		if (!hva)
-			return "a buffer is not inside RAM";
-		if (writable && !memory_may_write(q->mem, addr, len))
-			return "a buffer to be written is in a read-only file";
+			return why;
 	}
 	if (c->iov == c->end) {
 		size_t nr = req->max;
@@ -154,7 +162,7 @@ static inline const char *virtq_add_buffer(const struct virtq *q, struct virtq_r
 		c->readable = c->bytes;
 		c->nr_readable = (unsigned int)(c->iov - req->iov);
 	}
-	c->iov->iov_base = (void *)(uintptr_t)hva;
+	c->iov->iov_base = hva;
 	c->iov->iov_len = len;
 	c->iov++;
 	c->bytes += len;

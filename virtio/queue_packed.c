@@ -122,7 +122,7 @@ static bool packed_available(struct virtq *q)
 	return is_available(q->last_avail, load_flags(q, q->last_avail));
 }
 
-static struct desc load_slot(const uint8_t *at)
+static inline struct desc load_slot(const uint8_t *at)
 {
 	struct desc_halves d = virtq_load_halves(at);
 
