@@ -590,16 +590,29 @@ static unsigned int threads(void)
 	DIR *dir = opendir("/proc/self/task");
 	unsigned int n = 0;
 
-	ck_assert_ptr_nonnull(dir);
+	if (!dir)
+		abort();
 	while (readdir(dir))
 		n++;
 	closedir(dir);
 	return n - 2;
 }
 
+static unsigned int threads_at_start;
+
+/* The kernel's threads of a ring end some time behind it. */
+static unsigned int threads_of_mine(void)
+{
+	unsigned int tries = 200;
+
+	while (threads() > threads_at_start && tries--)
+		usleep(50000);
+	return threads();
+}
+
 START_TEST(no_thread_for_nothing)
 {
-	unsigned int before = threads(), tries = 100;
+	unsigned int before = threads_of_mine(), tries = 100;
 	struct rig rig;
 
 	start(&rig, BLK_AIO_AUTO, false, 1);
@@ -676,6 +689,7 @@ int main(void)
 	Suite *s = suite_create("virtio-blk-aio");
 	TCase *t = tcase_create("aio");
 
+	threads_at_start = threads();
 	tcase_add_loop_test(t, against_an_array, 0, 16);
 	tcase_add_test(t, short_counts_and_eintr);
 	tcase_add_test(t, worker_faults);
