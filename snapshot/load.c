@@ -109,7 +109,8 @@ static int fill_memory(struct snapshot_image *i, struct vm *vm, struct error *er
 		return -1;
 	if (taken && i->verify == SNAPSHOT_VERIFY_MEANWHILE) {
 		i->check = snapshot_check_new(vm, &i->memory, err);
-		return i->check ? 0 : -1;
+		if (!i->check)
+			return -1;
 	}
 	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
 	__builtin___clear_cache(vm->mem.regions[0].hva,
