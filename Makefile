@@ -159,7 +159,8 @@ FUZZ_CORE := $(CORE:%.c=$(O)/fuzz-obj/%.o)
 $(O)/fuzz-obj/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)clang $(ALL_CPPFLAGS) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(Q)clang $(ALL_CPPFLAGS) $(WARN) $(if $(WERROR),-Werror) $(FUZZ_FLAGS) \
+		-fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
 $(O)/fuzz/%: $(O)/fuzz-obj/tests/fuzz/%.o $(FUZZ_CORE)
 	@mkdir -p $(@D)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fuzz the walk over a split virtqueue: the input's first bytes choose size and
+ * Fuzz the walk over a virtqueue, split or packed: the input's first bytes choose size and
  * features, then come the bytes of descriptors and rings, then operations: more of
  * the available ring, passes, requests read and written, kept and given back,
  * indexes that jump, save and load.
  *
  * Besides what the sanitizers see (guest memory ends at PROT_NONE pages): every
- * iovec lies inside RAM, a split chain's first where its head says, the sums agree, a
- * pass takes no more than the queue has, nothing is in flight twice, and the used index
- * moves by one for each request.
+ * iovec lies inside RAM, and is the buffer that a walk of our own finds, the sums agree,
+ * a pass takes no more than the queue has, nothing is in flight twice, and the used
+ * index moves by one for each request.
  */
 #include "lkvm/virtio/queue.h"
 
@@ -97,19 +97,72 @@ static void check_request(struct guest_memory *mem, struct virtq_request *req)
 	need(readable == req->readable && writable == req->writable);
 }
 
-/* A chain of a split ring that has just been taken begins where its head says. */
-static void check_head(struct guest_memory *mem, const struct virtq_request *req)
+/* The bytes of a descriptor as two numbers; @half: its length and all behind. */
+static gpa_t get_desc(struct guest_memory *mem, gpa_t at, uint64_t *half)
+{
+	uint64_t addr;
+
+	memcpy(&addr, ram(mem, at, 16), 8);
+	memcpy(half, ram(mem, at + 8, 8), 8);
+	return addr;
+}
+
+/* Iovec @n is this buffer, where it has any bytes. */
+static unsigned int check_buffer(struct guest_memory *mem, const struct virtq_request *req,
+				 unsigned int n, gpa_t addr, uint32_t len, bool writable)
+{
+	if (!len)
+		return n;
+	need(n < req->nr_readable + req->nr_writable);
+	need(req->iov[n].iov_base == ram(mem, addr, len) && req->iov[n].iov_len == len);
+	need(writable == (n >= req->nr_readable));
+	return n + 1;
+}
+
+/* What was taken just now is what the table says. */
+static void check_split(struct guest_memory *mem, const struct virtq_request *req)
+{
+	gpa_t table = req->queue->layout.desc, addr;
+	unsigned int n = 0, index = req->id;
+	uint64_t half;
+
+	for (;;) {
+		addr = get_desc(mem, table + 16 * (uint64_t)index, &half);
+		index = (unsigned int)(half >> 48);
+		if (half >> 32 & 4) {
+			table = addr;
+			index = 0;
+			continue;
+		}
+		n = check_buffer(mem, req, n, addr, (uint32_t)half, half >> 32 & 2);
+		if (!(half >> 32 & 1))
+			break;
+	}
+	need(n == req->nr_readable + req->nr_writable);
+}
+
+/* The same of a packed ring; @slot: its first. */
+static void check_packed(struct guest_memory *mem, const struct virtq_request *req,
+			 unsigned int slot)
 {
 	const struct virtq_layout *layout = &req->queue->layout;
-	uint64_t addr, half;
+	uint64_t half, inner;
+	unsigned int n = 0;
+	gpa_t addr, at;
 
-	memcpy(&addr, ram(mem, layout->desc + 16 * (uint64_t)req->id, 16), 8);
-	memcpy(&half, ram(mem, layout->desc + 16 * (uint64_t)req->id + 8, 8), 8);
-	if (half >> 32 & 4 || !(uint32_t)half)
-		return;
-	need(req->iov[0].iov_len == (uint32_t)half);
-	need(req->iov[0].iov_base == ram(mem, addr, (uint32_t)half));
-	need(!req->nr_readable == (half >> 32 & 2) / 2);
+	do {
+		addr = get_desc(mem, layout->desc + 16 * (uint64_t)(slot++ % layout->num), &half);
+		if (half >> 48 & 4)
+			for (at = addr; at < addr + (uint32_t)half / 16 * 16; at += 16) {
+				gpa_t buffer = get_desc(mem, at, &inner);
+
+				n = check_buffer(mem, req, n, buffer, (uint32_t)inner,
+						 inner >> 48 & 2);
+			}
+		else
+			n = check_buffer(mem, req, n, addr, (uint32_t)half, half >> 48 & 2);
+	} while (half >> 48 & 1);
+	need(n == req->nr_readable + req->nr_writable);
 }
 
 static void work(struct virtq_request *req, struct input *in)
@@ -209,7 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (in.size && q.ready) {
 		uint64_t op = take(&in, 1);
 		uint16_t before = q.used_idx, v;
-		unsigned int taken = 0;
+		unsigned int taken = 0, slot;
 		struct virtq_request *req;
 
 		switch (op & 7) {
@@ -246,11 +299,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 4:
 		case 5: /* a pass */
 			virtq_begin(&q);
+			slot = q.last_avail & 0x7fff;
 			while ((req = virtq_pop(&q))) {
 				need(++taken <= layout.num);
 				check_request(&mem, req);
-				if (!packed)
-					check_head(&mem, req);
+				if (packed)
+					check_packed(&mem, req, slot);
+				else
+					check_split(&mem, req);
+				slot = q.last_avail & 0x7fff;
 				for (i = 0; i < nr_kept; i++)
 					need(kept[i]->id != req->id);
 				if (op & 0x40) {

@@ -17,7 +17,6 @@
 
 static struct error err;
 
-/* What lies in the file of @fd at @gpa. */
 static uint8_t *bytes_of(int fd, size_t *len)
 {
 	struct stat st;

@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define NUM 8
 #define MAX 256
@@ -338,6 +340,34 @@ START_TEST(buffer_places)
 		one_buffer(DRV_RAM, UINT32_MAX, f, false);
 		one_buffer(UINT64_MAX - UINT32_MAX + 1, UINT32_MAX, f, false);
 	}
+}
+END_TEST
+
+/* The first region is a file that must not be written: read from it, or write beside it. */
+START_TEST(read_only_file)
+{
+	const gpa_t file = DRV_RAM / 2;
+	const struct drv_seg good[] = {{file + 100, 16, 0}, {DATA, 16, DRV_WRITE}};
+	struct virtq_request *req;
+	struct rig rig;
+	int fd = memfd_create("file", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, MIB), 0);
+	start(&rig);
+	ck_assert_ptr_nonnull(memory_add_file(&rig.mem, file, MIB, 4096, fd, true, NULL));
+	drv_add(&rig.ring, good, 2);
+	req = take(&rig);
+	ck_assert_ptr_nonnull(req);
+	ck_assert_ptr_eq(req->iov[0].iov_base, drv_ptr(&rig.mem, file + 100, 16));
+	ck_assert_ptr_eq(req->iov[1].iov_base, drv_ptr(&rig.mem, DATA, 16));
+	finish(&rig, req);
+	drv_get_used(&rig.ring, &(uint32_t){0}, &(uint32_t){0});
+	drv_add(&rig.ring, &(struct drv_seg){file + MIB - 16, 16, DRV_WRITE}, 1);
+	ck_assert_ptr_null(take(&rig));
+	ck_assert(rig.q.broken);
+	ck_assert_str_eq(rig.q.why, "a buffer to be written is in a read-only file");
+	stop(&rig);
+	close(fd);
 }
 END_TEST
 
@@ -1286,6 +1316,7 @@ int main(void)
 	tcase_add_test(t, head_beyond);
 	tcase_add_test(t, next_beyond);
 	tcase_add_test(t, buffer_places);
+	tcase_add_test(t, read_only_file);
 	tcase_add_test(t, readable_after_writable);
 	tcase_add_test(t, sum_of_lengths);
 	tcase_add_test(t, indirect);
