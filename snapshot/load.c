@@ -112,7 +112,10 @@ static int fill_memory(struct snapshot_image *i, struct vm *vm, struct error *er
 		if (!i->check)
 			return -1;
 	}
-	/* There is code in it, and nobody else tells the instruction caches: for all of it. */
+	/*
+	 * There is code in what was read, or is in the host's page cache, and nobody else tells the
+	 * instruction caches. The kernel does so for all memory, whatever the range.
+	 */
 	__builtin___clear_cache(vm->mem.regions[0].hva,
 				(char *)vm->mem.regions[0].hva + SNAPSHOT_PAGE);
 	return 0;

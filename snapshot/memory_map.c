@@ -32,9 +32,9 @@ int snapshot_pieces(const struct snapshot_region *r,
 			      uint64_t len),
 		    void *opaque)
 {
-	/* Zeroes of a block, or of more where there would be many pieces, part two. */
-	uint64_t most = r->nr_chunks / MAX_PIECES;
-	uint64_t gap = most > SNAPSHOT_BLOCK_CHUNKS ? most : SNAPSHOT_BLOCK_CHUNKS;
+	/* More zeroes than a block part two; than that, where there would be many pieces. */
+	uint64_t least = r->nr_chunks / MAX_PIECES;
+	uint64_t gap = least > SNAPSHOT_BLOCK_CHUNKS ? least : SNAPSHOT_BLOCK_CHUNKS;
 	uint64_t i = 0, at, end;
 	int ret = 0;
 

@@ -381,6 +381,13 @@ const void *memory_for_ring(const struct guest_memory *mem, gpa_t gpa, uint64_t 
 	return region && !region->file ? region_ptr(region, gpa) : NULL;
 }
 
+bool memory_may_write(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
+{
+	const struct memory_region *region = memory_find(mem, gpa, len);
+
+	return region && !region->read_only;
+}
+
 void *memory_for_write(struct guest_memory *mem, gpa_t gpa, uint64_t len)
 {
 	const struct memory_region *region = memory_find(mem, gpa, len);

@@ -187,15 +187,16 @@ bool memory_may_be_huge(int fd);
 const struct memory_region *memory_find(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
- * memory_look_up() - as memory_for_read(), in any region
+ * memory_look_up() - memory_for_read() by a call, for what is not in the window
  */
 const void *memory_look_up(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
  * struct memory_window - the first region, where it may be written; the fields are private
  *
- * Most VMs have one region, and a device may ask for each 4 KiB of a large request: whoever looks
- * up many addresses in a row keeps it, and all else is inline.
+ * Most VMs have one region, and a device may ask for each 4 KiB of a large request: who looks up
+ * many addresses in a row keeps one of these, so that the usual case needs no call. Good until the
+ * next memory_add().
  */
 struct memory_window {
 	gpa_t gpa;
@@ -213,6 +214,8 @@ static inline struct memory_window memory_window(const struct guest_memory *mem)
 
 /**
  * memory_in_window() - host address of [gpa, gpa + len), which may be written there
+ *
+ * Nothing is marked dirty: who writes calls memory_for_write() for what was written.
  *
  * Return: NULL where it does not lie in there: memory_look_up() says whether it is anywhere.
  */
@@ -244,15 +247,7 @@ const void *memory_for_ring(const struct guest_memory *mem, gpa_t gpa, uint64_t 
 /**
  * memory_may_write() - does [gpa, gpa + len) lie in one region that may be written?
  */
-static inline bool memory_may_write(const struct guest_memory *mem, gpa_t gpa, uint64_t len)
-{
-	const struct memory_region *r = &mem->regions[0];
-	uint64_t offset = gpa - r->gpa;
-
-	if (offset >= r->size || len > r->size - offset)
-		r = memory_find(mem, gpa, len);
-	return r && !r->read_only;
-}
+bool memory_may_write(const struct guest_memory *mem, gpa_t gpa, uint64_t len);
 
 /**
  * memory_for_write() - as memory_for_read(), for writing; the range counts as dirty from
