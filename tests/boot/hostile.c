@@ -168,7 +168,8 @@ static double cpu_seconds(pid_t pid)
 		else if (field == 43)
 			guest = strtoul(p, NULL, 10);
 	}
-	return (double)(user + sys - guest) / (double)sysconf(_SC_CLK_TCK);
+	/* Counted in different ways, so that the guest's may be a little more than all. */
+	return ((double)(user + sys) - (double)guest) / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* A thread of the kernel's that served a device may need a moment to end. */
