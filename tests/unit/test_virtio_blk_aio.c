@@ -12,7 +12,6 @@
 #include "lkvm/virtio/blk.h"
 #include "lkvm/virtio/mmio.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <endian.h>
 #include <errno.h>
@@ -585,29 +584,6 @@ END_TEST
 
 /* --- threads --------------------------------------------------------------------------------- */
 
-static unsigned int threads(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	unsigned int n = 0;
-
-	if (!dir)
-		abort();
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n - 2;
-}
-
-/* Threads, the kernel's for a ring and ours, are counted for a while after they have ended. */
-static void settle(unsigned int want)
-{
-	unsigned int tries = 400;
-
-	while (threads() != want && tries--)
-		usleep(25000);
-	ck_assert_uint_eq(threads(), want);
-}
-
 static unsigned int threads_at_start;
 
 START_TEST(no_thread_for_nothing)
@@ -615,23 +591,23 @@ START_TEST(no_thread_for_nothing)
 	unsigned int before = threads_at_start;
 	struct rig rig;
 
-	settle(before);
+	unit_settle(before);
 	start(&rig, BLK_AIO_AUTO, false, 1);
 	go(&rig);
 	ck_assert_uint_eq(single(&rig, T_OUT, 0, 4096), OK);
 	ck_assert_uint_eq(single(&rig, T_IN, 0, 4096), OK);
-	ck_assert_uint_eq(threads(), before);
+	ck_assert_uint_eq(unit_threads(), before);
 	ck_assert_uint_eq(single(&rig, T_FLUSH, 0, 0), OK);
-	settle(before);
+	unit_settle(before);
 	stop(&rig);
-	settle(before);
+	unit_settle(before);
 	start(&rig, BLK_AIO_AUTO, true, 1);
 	go(&rig);
-	ck_assert_uint_eq(threads(), before);
+	ck_assert_uint_eq(unit_threads(), before);
 	ck_assert_uint_eq(single(&rig, T_IN, 0, 4096), OK);
-	ck_assert_uint_eq(threads(), before + 1);
+	ck_assert_uint_eq(unit_threads(), before + 1);
 	stop(&rig);
-	settle(before);
+	unit_settle(before);
 }
 END_TEST
 
@@ -698,7 +674,7 @@ int main(void)
 	pthread_create(&thread, NULL, nothing, NULL);
 	pthread_join(thread, NULL);
 	usleep(100000);
-	threads_at_start = threads();
+	threads_at_start = unit_threads();
 	tcase_add_loop_test(t, against_an_array, 0, 16);
 	tcase_add_test(t, short_counts_and_eintr);
 	tcase_add_test(t, worker_faults);
