@@ -4,7 +4,8 @@
  *
  * Mapped memory is used before its checksums can be looked at, and memory that comes on demand
  * may not be used for long. A thread of its own reads the file from one end to the other, as
- * "lkvm snapshot verify" does. What is found damaged ends the VM, with the address: where memory
+ * "lkvm snapshot verify" does, behind the vCPUs and whoever brings their memory where there are
+ * not CPUs enough for all. What is found damaged ends the VM, with the address: where memory
  * is mapped it may have acted on what it should not have read, but it does not go on. Who saves
  * such a VM waits for the end of the check first (snapshot_check_wait()), so that damage never
  * gets a good checksum.
@@ -18,6 +19,10 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+
+/* A tenth of what another thread gets, where they share a CPU. */
+#define NICE 10
 
 struct snapshot_check {
 	struct vm *vm;
@@ -33,9 +38,8 @@ struct snapshot_check {
 	struct error err;
 };
 
-static void run(struct worker_job *job)
+static void check(struct snapshot_check *c)
 {
-	struct snapshot_check *c = container_of(job, struct snapshot_check, job);
 	struct error err;
 	int ret = snapshot_memory_read(c->m, NULL, &c->progress, &err);
 
@@ -48,6 +52,13 @@ static void run(struct worker_job *job)
 	pthread_mutex_unlock(&c->lock);
 	if (ret && !atomic_load(&c->progress.cancel))
 		loop_post(c->vm->loop, &c->found);
+}
+
+static void run(struct worker_job *job)
+{
+	/* Of this thread alone, as Linux has it; that it stays as it was does no harm. */
+	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
+	check(container_of(job, struct snapshot_check, job));
 }
 
 static void damaged(void *opaque)
@@ -65,7 +76,7 @@ static void begin(void *opaque)
 
 	if (!workers_post(c->workers, &c->job)) {
 		log_warning(c->vm->log, "no thread to check guest memory by: it is done at once");
-		run(&c->job);
+		check(c);
 	}
 }
 
