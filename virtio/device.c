@@ -673,14 +673,28 @@ static void transfer_core(struct virtio_device *vdev, struct core_state *s, stru
 		"virtio: a status no driver can make");
 }
 
-/* One queue; while loading @vq is an initialised scratch queue. */
-static void transfer_queue(struct virtio_queue *vq, const struct core_state *s, struct xfer *x)
+/* What was saved when the queues of such a device had another size keeps that. */
+static void take_size(struct virtq *q, uint16_t max, uint16_t was)
+{
+	struct virtq older;
+
+	if (max == q->max || max != was || virtq_init(&older, q->mem, max, q->priv_size))
+		return;
+	virtq_destroy(q);
+	*q = older;
+}
+
+/* One queue; while loading @vq is an initialised scratch queue. @was: queue_max_was */
+static void transfer_queue(struct virtio_queue *vq, uint16_t was, const struct core_state *s,
+			   struct xfer *x)
 {
 	bool ready = vq->q.ready, broken = vq->q.broken;
 	uint16_t max = vq->q.max;
 	struct error err;
 
 	xfer_u16(x, &max);
+	if (x->loading)
+		take_size(&vq->q, max, was);
 	xfer_check(x, max == vq->q.max, "virtio: another queue size");
 	virtq_transfer_layout(x, &vq->setup);
 	xfer_bool(x, &ready);
@@ -739,7 +753,7 @@ static bool load(struct virtio_device *vdev, struct xfer *x)
 			(!(s.driver & ~vdev->offered) && s.driver & VIRTIO_BIT(VIRTIO_F_VERSION_1)),
 		"virtio: features that are not offered here");
 	for (i = 0; i < nr; i++)
-		transfer_queue(&queues[i], &s, x);
+		transfer_queue(&queues[i], vdev->ops->queue_max_was, &s, x);
 	if (vdev->ops->transfer)
 		vdev->ops->transfer(vdev, x, state);
 	if (!xfer_commit(x)) {
@@ -769,7 +783,7 @@ bool virtio_device_transfer(struct virtio_device *vdev, struct xfer *x)
 		return load(vdev, x);
 	transfer_core(vdev, &s, x);
 	for (i = 0; i < vdev->nr_queues; i++)
-		transfer_queue(&vdev->queues[i], &s, x);
+		transfer_queue(&vdev->queues[i], 0, &s, x);
 	if (vdev->ops->transfer)
 		vdev->ops->transfer(vdev, x, vdev->state);
 	return false;

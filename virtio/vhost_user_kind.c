@@ -26,6 +26,12 @@
 
 #define QUEUE_SIZE 256
 #define QUEUE_SIZE_LIMIT 1024
+
+/*
+ * As many pages as a request of a Linux guest has at most. Writing takes the host more for each
+ * page of a request that has more of them (tests/bench/README.md).
+ */
+#define FS_QUEUE_SIZE 128
 #define ID_LIMIT 63
 
 /* Feature bits that belong to the type of device (section 2.2): 0 to 23, 50 to 63. */
@@ -85,7 +91,12 @@ static const struct vhost_user_type types[] = {
 	 .trim = trim_blk,
 	 .fill = fill_blk},
 	/* 5.11: the first queue is for requests that must not wait. */
-	{.name = "fs", .id = 26, .extra_queues = 1, .queue_max = QUEUE_SIZE, .fill = fill_fs},
+	{.name = "fs",
+	 .id = 26,
+	 .extra_queues = 1,
+	 .queue_max = FS_QUEUE_SIZE,
+	 .queue_max_was = 256,
+	 .fill = fill_fs},
 	{.name = "net",
 	 .id = 1,
 	 .queues = 2,
@@ -129,7 +140,7 @@ static const struct suboption rows[] = {
 	{"queues", SUBOPTION_UINT, offsetof(struct words, queues), VIRTIO_MAX_QUEUES,
 	 .help = "blk, fs, or an ID: how many (as vCPUs)"},
 	{"queue-size", SUBOPTION_UINT, offsetof(struct words, queue_size), QUEUE_SIZE_LIMIT,
-	 .help = "entries of each, up to 1024 (256)"},
+	 .help = "entries of each, up to 1024 (256; fs: 128)"},
 	{"config-size", SUBOPTION_UINT, offsetof(struct words, config_size), VIRTIO_CONFIG_MAX,
 	 .help = "an ID: bytes of configuration space (0)"},
 	{.name = NULL},
@@ -167,8 +178,10 @@ static int find_type(const struct words *w, struct vhost_user_type *type, struct
 	}
 	if (w->queue_size && !is_power_of_two(w->queue_size))
 		return fail(err, "'queue-size' is a power of two");
-	if (w->queue_size)
+	if (w->queue_size) {
 		type->queue_max = (uint16_t)w->queue_size;
+		type->queue_max_was = 0;
+	}
 	return 0;
 }
 

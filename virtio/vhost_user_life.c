@@ -185,6 +185,7 @@ static void fill_ops(struct vhost_user_device *dev, const struct vhost_user_setu
 	dev->ops = vhost_user_device_ops;
 	dev->ops.kind = dev->type.name;
 	dev->ops.id = dev->type.id;
+	dev->ops.queue_max_was = dev->type.queue_max_was;
 	if (dev->type.link_at)
 		dev->ops.command = vhost_user_link_command;
 	dev->ops.config_size = (uint32_t)max_u64(setup->config_len, dev->type.config_size);

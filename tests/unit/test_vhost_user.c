@@ -700,6 +700,43 @@ START_TEST(load_into_another_back_end)
 }
 END_TEST
 
+/* A state with queues of another size: taken where an earlier version had that, and kept. */
+START_TEST(load_older_queues)
+{
+	struct vhost_user_type newer = thinker;
+	struct vu_rig a, b;
+	struct xfer x;
+
+	newer.queue_max = 16;
+	newer.queue_max_was = _i ? 64 : 32;
+	start_thinker(&a);
+	ck_assert(vu_rig_go(&a));
+	machine_device(&a)->ops->quiesce(machine_device(&a));
+	vu_rig_ask(&a, 1, 9, 6);
+	save(&a, &x);
+	ck_assert_int_eq(xfer_done(&x, NULL), 0);
+	vu_rig_init(&b);
+	memcpy(b.fake.config, a.fake.config, 8);
+	ck_assert(vu_rig_device(&b, &newer));
+	ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 16);
+	copy_memory(&b, &a);
+	machine_device(&b)->ops->quiesce(machine_device(&b));
+	if (_i) {
+		ck_assert_msg(!load(&b, x.buf, x.len), "%s", b.err.msg);
+		machine_device(&b)->ops->resume(machine_device(&b));
+		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 64);
+		ck_assert(vu_rig_served(&b, 1, 9, 6));
+	} else {
+		ck_assert_int_ne(load(&b, x.buf, x.len), 0);
+		ck_assert_ptr_nonnull(strstr(b.err.msg, "another queue size"));
+		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 16);
+	}
+	xfer_free(&x);
+	vu_rig_stop(&b);
+	vu_rig_drop(&a);
+}
+END_TEST
+
 /* --- the link of a network device ----------------------------------------------------------- */
 
 /* Address, status (up), pairs, MTU. */
@@ -981,6 +1018,7 @@ int main(void)
 	tcase_add_test(t, save_load_save);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, load_into_another_back_end);
+	tcase_add_loop_test(t, load_older_queues, 0, 2);
 	tcase_add_test(t, link_up_and_down);
 	tcase_add_test(t, link_save_load);
 	tcase_add_test(t, obstacle);

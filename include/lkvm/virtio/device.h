@@ -61,6 +61,8 @@ struct virtio_transport;
  * @kind: a short fixed name ("blk"); part of the snapshot format
  * @id: the specification's device ID
  * @config_size: bytes of configuration space, up to VIRTIO_CONFIG_MAX
+ * @queue_max_was: entries of a queue in an earlier version, which a saved state may have
+ *                 instead; 0: none
  * @state_size: bytes at virtio_device.state that @transfer walks over
  * @negotiate: the driver wants @features (a subset of those offered, with
  *             VERSION_1): is that possible?
@@ -95,6 +97,7 @@ struct virtio_device_ops {
 	const char *kind;
 	uint32_t id;
 	uint32_t config_size;
+	uint16_t queue_max_was;
 	size_t state_size;
 	bool (*negotiate)(struct virtio_device *vdev, uint64_t features);
 	void (*config_get)(struct virtio_device *vdev, uint8_t *config);

@@ -262,7 +262,7 @@ int vhost_user_load_state(struct vhost_user *c, const void *state, size_t len, s
  * @queues: how many of the counted ones where nothing else is said; 0: as many as the
  *          VM has vCPUs and the back end has queues
  * @pairs: the back end counts its queues in pairs (net)
- * @queue_max: entries of each
+ * @queue_max: entries of each; @queue_max_was: see virtio_device_ops
  * @features: bits of this type that the back end serves alone: offered where it does
  * @config_size: bytes of configuration space that the back end is asked for
  * @writable_at, @writable_len: which of them the driver may write (@writable_len 0: none)
@@ -278,7 +278,7 @@ struct vhost_user_type {
 	uint32_t id;
 	unsigned int extra_queues, queues;
 	bool pairs;
-	uint16_t queue_max;
+	uint16_t queue_max, queue_max_was;
 	uint64_t features;
 	uint32_t config_size;
 	uint32_t writable_at, writable_len;
