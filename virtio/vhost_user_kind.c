@@ -28,8 +28,8 @@
 #define QUEUE_SIZE_LIMIT 1024
 
 /*
- * As many pages as a request of a Linux guest has at most. Writing takes the host more for each
- * page of a request that has more of them (tests/bench/README.md).
+ * It bounds the pages of a Linux guest's request. Writing takes the host more for each page of a
+ * request that has more of them (tests/bench/README.md).
  */
 #define FS_QUEUE_SIZE 128
 #define ID_LIMIT 63
