@@ -22,10 +22,13 @@ function sort(v, n, i, j, t) {
 	}
 }
 
-# Of sorted v[1..n], between its neighbours where it is none of them.
+# Of sorted v[1..n], between its neighbours where it is none of them: what a new sample is below with
+# probability q, so that the quartiles of two or three are the least and the greatest.
 function quantile(v, n, q, at, low) {
-	at = 1 + (n - 1) * q
+	at = (n + 1) * q
 	low = int(at)
+	if (low < 1)
+		return v[1]
 	return low >= n ? v[n] : v[low] + (at - low) * (v[low + 1] - v[low])
 }
 
