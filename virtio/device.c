@@ -673,15 +673,21 @@ static void transfer_core(struct virtio_device *vdev, struct core_state *s, stru
 		"virtio: a status no driver can make");
 }
 
-/* What was saved when the queues of such a device had another size keeps that. */
-static void take_size(struct virtq *q, uint16_t max, uint16_t was)
+/*
+ * What was saved when the queues of such a device had another size keeps that, until it ends: it
+ * is what its driver has seen.
+ */
+static bool take_size(struct virtq *q, uint16_t max, uint16_t was)
 {
 	struct virtq older;
 
-	if (max == q->max || max != was || virtq_init(&older, q->mem, max, q->priv_size))
-		return;
+	if (!was || max != was || max == q->max)
+		return true;
+	if (virtq_init(&older, q->mem, max, q->priv_size))
+		return false;
 	virtq_destroy(q);
 	*q = older;
+	return true;
 }
 
 /* One queue; while loading @vq is an initialised scratch queue. @was: queue_max_was */
@@ -693,8 +699,7 @@ static void transfer_queue(struct virtio_queue *vq, uint16_t was, const struct c
 	struct error err;
 
 	xfer_u16(x, &max);
-	if (x->loading)
-		take_size(&vq->q, max, was);
+	xfer_check(x, !x->loading || take_size(&vq->q, max, was), "virtio: no memory for a queue");
 	xfer_check(x, max == vq->q.max, "virtio: another queue size");
 	virtq_transfer_layout(x, &vq->setup);
 	xfer_bool(x, &ready);

@@ -95,6 +95,7 @@ static const struct vhost_user_type types[] = {
 	 .id = 26,
 	 .extra_queues = 1,
 	 .queue_max = FS_QUEUE_SIZE,
+	 /* What it was up to now: not what others have. */
 	 .queue_max_was = 256,
 	 .fill = fill_fs},
 	{.name = "net",

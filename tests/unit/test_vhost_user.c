@@ -550,13 +550,18 @@ static const struct vhost_user_type thinker = {
 	.writable_len = 2,
 };
 
-static void start_thinker(struct vu_rig *rig)
+static void start_type(struct vu_rig *rig, const struct vhost_user_type *type)
 {
 	vu_rig_init(rig);
 	memcpy(rig->fake.config, "\1\2\3\4\5\6\7\10", 8);
 	rig->fake.state = brain;
 	rig->fake.state_len = sizeof(brain);
-	ck_assert_msg(vu_rig_device(rig, &thinker), "%s", rig->err.msg);
+	ck_assert_msg(vu_rig_device(rig, type), "%s", rig->err.msg);
+}
+
+static void start_thinker(struct vu_rig *rig)
+{
+	start_type(rig, &thinker);
 }
 
 static void save(struct vu_rig *rig, struct xfer *x)
@@ -703,37 +708,57 @@ END_TEST
 /* A state with queues of another size: taken where an earlier version had that, and kept. */
 START_TEST(load_older_queues)
 {
-	struct vhost_user_type newer = thinker;
+	static const uint16_t was[] = {0, 32, 256};
+	struct vhost_user_type older = thinker, newer = thinker;
 	struct vu_rig a, b;
-	struct xfer x;
+	struct xfer x, y;
 
-	newer.queue_max = 16;
-	newer.queue_max_was = _i ? 64 : 32;
-	start_thinker(&a);
+	/* The ring that is saved would be too long. */
+	older.queue_max = 256;
+	newer.queue_max = RIG_NUM / 2;
+	newer.queue_max_was = was[_i];
+	start_type(&a, &older);
 	ck_assert(vu_rig_go(&a));
 	machine_device(&a)->ops->quiesce(machine_device(&a));
 	vu_rig_ask(&a, 1, 9, 6);
 	save(&a, &x);
 	ck_assert_int_eq(xfer_done(&x, NULL), 0);
-	vu_rig_init(&b);
-	memcpy(b.fake.config, a.fake.config, 8);
-	ck_assert(vu_rig_device(&b, &newer));
-	ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 16);
+	start_type(&b, &newer);
+	ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), RIG_NUM / 2);
 	copy_memory(&b, &a);
 	machine_device(&b)->ops->quiesce(machine_device(&b));
-	if (_i) {
+	if (was[_i] == older.queue_max) {
 		ck_assert_msg(!load(&b, x.buf, x.len), "%s", b.err.msg);
+		save(&b, &y);
+		ck_assert_int_eq(xfer_done(&y, NULL), 0);
+		ck_assert_uint_eq(y.len, x.len);
+		ck_assert_mem_eq(y.buf, x.buf, x.len);
+		xfer_free(&y);
 		machine_device(&b)->ops->resume(machine_device(&b));
-		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 64);
+		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 256);
 		ck_assert(vu_rig_served(&b, 1, 9, 6));
+		/* Until it ends, whatever the driver does. */
+		drv_wr(&b.drv, R_STATUS, 0);
+		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 256);
 	} else {
 		ck_assert_int_ne(load(&b, x.buf, x.len), 0);
 		ck_assert_ptr_nonnull(strstr(b.err.msg, "another queue size"));
-		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), 16);
+		ck_assert_uint_eq(drv_rd(&b.drv, R_QUEUE_NUM_MAX), RIG_NUM / 2);
 	}
 	xfer_free(&x);
 	vu_rig_stop(&b);
 	vu_rig_drop(&a);
+}
+END_TEST
+
+/* What shared directories had is what those that were saved have. */
+START_TEST(fs_queues)
+{
+	const struct vhost_user_type *fs = vhost_user_type_find("fs");
+
+	ck_assert_uint_eq(fs->queue_max, 128);
+	ck_assert_uint_eq(fs->queue_max_was, 256);
+	ck_assert_uint_eq(blk()->queue_max_was, 0);
 }
 END_TEST
 
@@ -921,6 +946,7 @@ START_TEST(option)
 		 addr.sun_path);
 	ck_assert_msg(!build(&rig, text, &vdev), "%s", rig.err.msg);
 	ck_assert_uint_eq(vdev->ops->id, 26);
+	ck_assert_uint_eq(vdev->ops->queue_max_was, 0);
 	ck_assert_uint_eq(vdev->nr_queues, 4);
 	{
 		uint8_t config[VIRTIO_CONFIG_MAX] = {0};
@@ -1018,7 +1044,8 @@ int main(void)
 	tcase_add_test(t, save_load_save);
 	tcase_add_test(t, load_garbage);
 	tcase_add_test(t, load_into_another_back_end);
-	tcase_add_loop_test(t, load_older_queues, 0, 2);
+	tcase_add_loop_test(t, load_older_queues, 0, 3);
+	tcase_add_test(t, fs_queues);
 	tcase_add_test(t, link_up_and_down);
 	tcase_add_test(t, link_save_load);
 	tcase_add_test(t, obstacle);
