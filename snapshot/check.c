@@ -4,14 +4,17 @@
  *
  * Mapped memory is used before its checksums can be looked at, and memory that comes on demand
  * may not be used for long. A thread of its own reads the file from one end to the other, as
- * "lkvm snapshot verify" does, behind the vCPUs and whoever brings their memory where there are
- * not CPUs enough for all. What is found damaged ends the VM, with the address: where memory
- * is mapped it may have acted on what it should not have read, but it does not go on. Who saves
- * such a VM waits for the end of the check first (snapshot_check_wait()), so that damage never
- * gets a good checksum.
+ * "lkvm snapshot verify" does, and gives way to vCPUs and to who brings their memory, where there
+ * are not CPUs enough for all. What is found damaged ends the VM, with the address: where memory
+ * is mapped it may have acted on what it should not have read, but it does not go on.
  *
- * Threads and lock: begin and end belong to the loop's thread, the reading to the
- * checking one. @lock guards @over and what was found. Nothing is saved.
+ * Who saves such a VM goes on with the check by itself, from where the thread is, so that damage
+ * never gets a good checksum, and the VM, which stands still then, does not wait for a thread that
+ * gives way to everybody.
+ *
+ * Threads and lock: begin and end belong to the loop's thread. Whoever reads has @reading; the walk
+ * is its own until it gives that back. @lock guards that, @over and what was found. Nothing is
+ * saved.
  */
 #include "private.h"
 
@@ -21,42 +24,64 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-/* A tenth of what another thread gets, where they share a CPU. */
+/* About a tenth of what another thread gets, where they share a CPU. */
 #define NICE 10
 
+/**
+ * struct snapshot_check
+ * @stop: the thread is to leave the rest to somebody else
+ * @posted: @job has not begun yet
+ * @over: nothing is left to be read; then @ret and @err are what was found
+ */
 struct snapshot_check {
 	struct vm *vm;
-	const struct snapshot_memory *m;
-	struct snapshot_progress progress;
+	struct memory_walk walk;
+	_Atomic bool stop;
 	struct workers *workers;
 	struct worker_job job;
 	struct loop_work begin, found;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool over;
+	bool posted, reading, over;
 	int ret;
 	struct error err;
 };
 
-static void check(struct snapshot_check *c)
+/* Until the end, or @stop. With the lock, which is not held meanwhile. */
+static void read_on(struct snapshot_check *c, const _Atomic bool *stop)
 {
 	struct error err;
-	int ret = snapshot_memory_read(c->m, NULL, &c->progress, &err);
+	int ret;
 
+	c->reading = true;
+	pthread_mutex_unlock(&c->lock);
+	ret = memory_walk_on(&c->walk, stop, &err);
 	pthread_mutex_lock(&c->lock);
+	c->reading = false;
+	pthread_cond_broadcast(&c->cond);
+	if (ret > 0)
+		return;
+	memory_walk_end(&c->walk);
 	c->over = true;
 	c->ret = ret;
-	if (ret)
-		c->err = err;
-	pthread_cond_broadcast(&c->cond);
+	if (!ret)
+		return;
+	c->err = err;
+	loop_post(c->vm->loop, &c->found);
+}
+
+static void check(struct snapshot_check *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->posted = false;
+	if (!c->reading && !c->over)
+		read_on(c, &c->stop);
 	pthread_mutex_unlock(&c->lock);
-	if (ret && !atomic_load(&c->progress.cancel))
-		loop_post(c->vm->loop, &c->found);
 }
 
 static void run(struct worker_job *job)
 {
-	/* Of this thread alone, as Linux has it; that it stays as it was does no harm. */
+	/* Of this thread alone, as Linux has it. Where that fails it just doesn't give way. */
 	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
 	check(container_of(job, struct snapshot_check, job));
 }
@@ -69,11 +94,21 @@ static void damaged(void *opaque)
 	vm_end(c->vm, VM_DIED);
 }
 
-/* In the loop's first turn, so that the vCPUs are on their way before. */
+/*
+ * In the loop's first turn, so that the vCPUs are on their way before; and after a save that was
+ * given up.
+ */
 static void begin(void *opaque)
 {
 	struct snapshot_check *c = opaque;
+	bool posted;
 
+	pthread_mutex_lock(&c->lock);
+	posted = c->posted;
+	c->posted = true;
+	pthread_mutex_unlock(&c->lock);
+	if (posted)
+		return;
 	if (!workers_post(c->workers, &c->job)) {
 		log_warning(c->vm->log, "no thread to check guest memory by: it is done at once");
 		check(c);
@@ -87,13 +122,14 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 
 	if (c)
 		c->workers = workers_create("snapshot-check", 1);
-	if (!c || !c->workers) {
+	if (!c || !c->workers || memory_walk_begin(&c->walk, m, NULL, err)) {
+		if (c)
+			workers_destroy(c->workers);
 		free(c);
 		fail(err, "no memory to check guest memory");
 		return NULL;
 	}
 	c->vm = vm;
-	c->m = m;
 	c->job.fn = run;
 	loop_work_init(&c->begin, begin, c);
 	loop_work_init(&c->found, damaged, c);
@@ -103,22 +139,27 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 	return c;
 }
 
-int snapshot_check_wait(struct snapshot_check *c, struct snapshot_progress *mine, struct error *err)
+int snapshot_check_finish(struct snapshot_check *c, const _Atomic bool *cancel, struct error *err)
 {
-	struct timespec until;
 	int ret;
 
 	if (!c)
 		return 0;
 	pthread_mutex_lock(&c->lock);
-	while (!c->over && !atomic_load(&mine->cancel)) {
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec++;
-		pthread_cond_timedwait(&c->cond, &c->lock, &until);
-	}
-	ret = !c->over ? fail(err, "given up") : c->ret;
-	if (c->over && ret)
+	atomic_store(&c->stop, true);
+	/* It has one chunk to read, at most. */
+	while (c->reading)
+		pthread_cond_wait(&c->cond, &c->lock);
+	if (!c->over)
+		read_on(c, cancel);
+	ret = c->over ? c->ret : -1;
+	if (!c->over) {
+		fail(err, "given up");
+		atomic_store(&c->stop, false);
+		loop_post(c->vm->loop, &c->begin);
+	} else if (ret) {
 		fail(err, "the VM's memory is not good: %s", c->err.msg);
+	}
 	pthread_mutex_unlock(&c->lock);
 	return ret;
 }
@@ -127,10 +168,11 @@ void snapshot_check_end(struct snapshot_check *c)
 {
 	if (!c)
 		return;
-	atomic_store(&c->progress.cancel, true);
+	atomic_store(&c->stop, true);
 	loop_unpost(c->vm->loop, &c->begin);
 	workers_destroy(c->workers);
 	loop_unpost(c->vm->loop, &c->found);
+	memory_walk_end(&c->walk);
 	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

@@ -84,7 +84,7 @@ static int take_memory(struct snapshot_image *i, struct vm *vm, struct error *er
 	if (i->memory.encoding != SNAPSHOT_RAW)
 		return 0;
 	if (!arch_writes_unseen(vm)) {
-		if (before && snapshot_memory_read(&i->memory, NULL, NULL, err))
+		if (before && snapshot_memory_read(&i->memory, NULL, err))
 			return -1;
 		return snapshot_memory_map(&i->memory, &vm->mem);
 	}
@@ -105,7 +105,7 @@ static int fill_memory(struct snapshot_image *i, struct vm *vm, struct error *er
 	if (compare_memory(&i->memory, vm, err))
 		return -1;
 	taken = take_memory(i, vm, err);
-	if (taken < 0 || (!taken && snapshot_memory_read(&i->memory, &vm->mem, NULL, err)))
+	if (taken < 0 || (!taken && snapshot_memory_read(&i->memory, &vm->mem, err)))
 		return -1;
 	if (taken && i->verify == SNAPSHOT_VERIFY_MEANWHILE) {
 		i->check = snapshot_check_new(vm, &i->memory, err);

@@ -14,13 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All chunks in the file's order. @progress: or NULL. */
-struct walk {
-	struct chunk_reader reader;
-	struct guest_memory *mem;
-	struct snapshot_progress *progress;
-};
-
 unsigned int chunk_run(uint64_t pages, unsigned int from)
 {
 	unsigned int n = 0;
@@ -107,7 +100,7 @@ int chunk_read(struct chunk_reader *w, const struct snapshot_region *r, uint64_t
 }
 
 /* Put the pages where the guest has them. */
-static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t gpa,
+static int deliver(const struct memory_walk *w, const struct snapshot_chunk *c, gpa_t gpa,
 		   struct error *err)
 {
 	const uint8_t *from = w->reader.pages;
@@ -124,48 +117,63 @@ static int deliver(const struct walk *w, const struct snapshot_chunk *c, gpa_t g
 	return 0;
 }
 
-/* Return: 0, or -1 with @err set where nobody wants it any more. */
-static int advance(const struct walk *w, struct error *err)
+int memory_walk_begin(struct memory_walk *w, const struct snapshot_memory *m,
+		      struct guest_memory *mem, struct error *err)
 {
-	if (!w->progress)
-		return 0;
-	atomic_fetch_add(&w->progress->done, SNAPSHOT_CHUNK);
-	return atomic_load(&w->progress->cancel) ? fail(err, "given up") : 0;
+	*w = (struct memory_walk){.mem = mem};
+	if (chunk_reader_init(&w->reader, m, err))
+		return -1;
+	w->reader.in_order = true;
+	w->reader.gap = m->file->header.memory;
+	return 0;
 }
 
-static int read_region(struct walk *w, const struct snapshot_region *r, struct error *err)
+static int walk_region(struct memory_walk *w, const struct snapshot_region *r,
+		       const _Atomic bool *stop, struct error *err)
 {
-	uint64_t i;
+	for (; w->chunk < r->nr_chunks; w->chunk++) {
+		const struct snapshot_chunk *c = &r->chunks[w->chunk];
 
-	for (i = 0; i < r->nr_chunks; i++) {
-		const struct snapshot_chunk *c = &r->chunks[i];
-
-		if (advance(w, err))
-			return -1;
+		if (stop && atomic_load(stop))
+			return 1;
 		if (!c->pages)
 			continue;
-		if (chunk_read(&w->reader, r, i, err) ||
-		    (w->mem && deliver(w, c, r->gpa + i * SNAPSHOT_CHUNK, err)))
+		if (chunk_read(&w->reader, r, w->chunk, err) ||
+		    (w->mem && deliver(w, c, r->gpa + w->chunk * SNAPSHOT_CHUNK, err)))
 			return -1;
 	}
 	return 0;
 }
 
-int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
-			 struct snapshot_progress *progress, struct error *err)
+int memory_walk_on(struct memory_walk *w, const _Atomic bool *stop, struct error *err)
 {
-	struct walk w = {.mem = mem, .progress = progress};
-	uint32_t i;
-	int ret = chunk_reader_init(&w.reader, m, err);
+	const struct snapshot_memory *m = w->reader.m;
+	int ret;
 
-	w.reader.in_order = true;
-	w.reader.gap = m->file->header.memory;
-	for (i = 0; i < m->nr && !ret; i++)
-		ret = read_region(&w, &m->regions[i], err);
-	if (!ret && m->encoding == SNAPSHOT_RAW)
-		ret = snapshot_zeroes(m->file, w.reader.gap, m->file->size, "guest memory, its end",
-				      err);
-	chunk_reader_free(&w.reader);
+	for (; w->region < m->nr; w->region++, w->chunk = 0) {
+		ret = walk_region(w, &m->regions[w->region], stop, err);
+		if (ret)
+			return ret;
+	}
+	if (m->encoding != SNAPSHOT_RAW)
+		return 0;
+	return snapshot_zeroes(m->file, w->reader.gap, m->file->size, "guest memory, its end", err);
+}
+
+void memory_walk_end(struct memory_walk *w)
+{
+	chunk_reader_free(&w->reader);
+}
+
+int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
+			 struct error *err)
+{
+	struct memory_walk w;
+	int ret = memory_walk_begin(&w, m, mem, err);
+
+	if (!ret)
+		ret = memory_walk_on(&w, NULL, err);
+	memory_walk_end(&w);
 	return ret;
 }
 

@@ -57,6 +57,30 @@ int chunk_read(struct chunk_reader *c, const struct snapshot_region *r, uint64_t
 	       struct error *err);
 
 /**
+ * struct memory_walk - reading all of guest memory in the file's order, in as many turns as wanted
+ * @mem: where it goes, or NULL
+ * @region, @chunk: the next one
+ */
+struct memory_walk {
+	struct chunk_reader reader;
+	struct guest_memory *mem;
+	uint32_t region;
+	uint64_t chunk;
+};
+
+/**
+ * memory_walk_begin() - of @m, which must live as long; nothing is read yet
+ * memory_walk_on() - until all is read, or @stop (or NULL) becomes true; then another call goes on
+ * memory_walk_end() - free it; may be called twice
+ *
+ * One thread at a time. Return: 0: all is good; 1: stopped; -1 with @err set.
+ */
+int memory_walk_begin(struct memory_walk *w, const struct snapshot_memory *m,
+		      struct guest_memory *mem, struct error *err);
+int memory_walk_on(struct memory_walk *w, const _Atomic bool *stop, struct error *err);
+void memory_walk_end(struct memory_walk *w);
+
+/**
  * chunk_run() - how many pages from page @from on are there in a row? (~@pages: are not there)
  */
 unsigned int chunk_run(uint64_t pages, unsigned int from);
@@ -104,13 +128,13 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 					  struct error *err);
 
 /**
- * snapshot_check_wait() - until it is over (any thread)
- * @mine: the caller's own: gives up where it is cancelled
+ * snapshot_check_finish() - check what is left at once, on the caller's thread (any but the
+ *	checking one)
+ * @cancel: gives up where that becomes true; what is left then is checked while the VM runs
  *
  * Return: 0: the memory is good, or @c is NULL; -1 with @err set.
  */
-int snapshot_check_wait(struct snapshot_check *c, struct snapshot_progress *mine,
-			struct error *err);
+int snapshot_check_finish(struct snapshot_check *c, const _Atomic bool *cancel, struct error *err);
 
 /**
  * snapshot_check_end() - stop and free it; NULL is allowed (loop thread)

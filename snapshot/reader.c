@@ -241,7 +241,7 @@ int snapshot_verify(const struct snapshot_file *f, struct error *err)
 
 	if (verify_sections(f, err) || snapshot_memory_open(&m, f, err))
 		return -1;
-	ret = snapshot_memory_read(&m, NULL, NULL, err);
+	ret = snapshot_memory_read(&m, NULL, err);
 	snapshot_memory_close(&m);
 	return ret;
 }

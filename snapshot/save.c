@@ -117,7 +117,7 @@ static void write_out(struct worker_job *job)
 {
 	struct snapshot_save *s = container_of(job, struct snapshot_save, job);
 
-	s->ret = snapshot_check_wait(s->check, &s->progress, &s->err);
+	s->ret = snapshot_check_finish(s->check, &s->progress.cancel, &s->err);
 	if (!s->ret)
 		s->ret = snapshot_finish(&s->w, &s->vm->mem, s->req.encoding,
 					 s->has_parent ? s->parent : NULL, s->result.id, &s->err);

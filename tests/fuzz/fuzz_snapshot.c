@@ -214,7 +214,7 @@ static void load(int fd, bool good)
 	memory_init(&mem);
 	if (!snapshot_memory_open(&m, &f, &err)) {
 		if (memory_add(&mem, RAM, MIB, 4096, &err))
-			expect(good, snapshot_memory_read(&m, &mem, NULL, &err));
+			expect(good, snapshot_memory_read(&m, &mem, &err));
 		snapshot_memory_close(&m);
 	}
 	memory_destroy(&mem);

@@ -140,7 +140,7 @@ START_TEST(round_trip)
 	ck_assert(memory_add(&other, RAM, 3 * MIB, 4096, &err));
 	ck_assert(memory_add(&other, 0x100000000, 5 * SNAPSHOT_PAGE, 4096, &err));
 	ck_assert_msg(!snapshot_memory_open(&m, &f, &err), "%s", err.msg);
-	ck_assert_msg(!snapshot_memory_read(&m, &other, NULL, &err), "%s", err.msg);
+	ck_assert_msg(!snapshot_memory_read(&m, &other, &err), "%s", err.msg);
 	ck_assert(!memcmp(other.regions[0].hva, mem.regions[0].hva, 3 * MIB));
 	ck_assert(!memcmp(other.regions[1].hva, mem.regions[1].hva, 5 * SNAPSHOT_PAGE));
 	ck_assert_uint_eq(m.encoding, (unsigned int)_i);

@@ -86,12 +86,11 @@ void snapshot_memory_close(struct snapshot_memory *m);
  * snapshot_memory_read() - check all of guest memory and, with @mem, put it there
  * @mem: NULL, or RAM of the same regions, all zero; nothing reaches it that was not
  *       checked, but after a failure part of it has been written
- * @progress: or NULL: how far it is, and whether it is to give up
  *
  * Return: 0, or -1 with @err naming the address.
  */
 int snapshot_memory_read(const struct snapshot_memory *m, struct guest_memory *mem,
-			 struct snapshot_progress *progress, struct error *err);
+			 struct error *err);
 
 /**
  * snapshot_memory_chunk() - chunk @i of region @r as the guest has it, checked
