@@ -13,8 +13,8 @@
  * gives way to everybody.
  *
  * Threads and lock: begin and end belong to the loop's thread. Whoever reads has @reading; the walk
- * is its own until it gives that back. @lock guards that, @over and what was found. Nothing is
- * saved.
+ * is its own until it gives that back. @lock guards that, @posted, @over and what was found.
+ * Nothing is saved.
  */
 #include "private.h"
 
@@ -29,13 +29,17 @@
 
 /**
  * struct snapshot_check
- * @stop: the thread is to leave the rest to somebody else
- * @posted: @job has not begun yet
- * @over: nothing is left to be read; then @ret and @err are what was found
+ * @walk: how far reading is
+ * @nice: the thread's nice value
+ * @stop: the thread is to leave it there: somebody else goes on, or it all ends
+ * @posted: @job has not begun yet, and must not be posted again
+ * @reading: somebody reads
+ * @over: nothing is left to be read; then @ret (0, or -1) and @err are what was found
  */
 struct snapshot_check {
 	struct vm *vm;
 	struct memory_walk walk;
+	int nice;
 	_Atomic bool stop;
 	struct workers *workers;
 	struct worker_job job;
@@ -81,9 +85,11 @@ static void check(struct snapshot_check *c)
 
 static void run(struct worker_job *job)
 {
+	struct snapshot_check *c = container_of(job, struct snapshot_check, job);
+
 	/* Of this thread alone, as Linux has it. Where that fails it just doesn't give way. */
-	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
-	check(container_of(job, struct snapshot_check, job));
+	setpriority(PRIO_PROCESS, 0, c->nice);
+	check(c);
 }
 
 static void damaged(void *opaque)
@@ -130,6 +136,7 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 		return NULL;
 	}
 	c->vm = vm;
+	c->nice = getpriority(PRIO_PROCESS, 0) + NICE;
 	c->job.fn = run;
 	loop_work_init(&c->begin, begin, c);
 	loop_work_init(&c->found, damaged, c);
@@ -147,12 +154,12 @@ int snapshot_check_finish(struct snapshot_check *c, const _Atomic bool *cancel, 
 		return 0;
 	pthread_mutex_lock(&c->lock);
 	atomic_store(&c->stop, true);
-	/* It has one chunk to read, at most. */
+	/* That is no longer than it takes to read a chunk. */
 	while (c->reading)
 		pthread_cond_wait(&c->cond, &c->lock);
 	if (!c->over)
 		read_on(c, cancel);
-	ret = c->over ? c->ret : -1;
+	ret = c->over ? c->ret : 1;
 	if (!c->over) {
 		fail(err, "given up");
 		atomic_store(&c->stop, false);

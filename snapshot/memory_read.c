@@ -62,8 +62,13 @@ static int read_raw(struct chunk_reader *w, const struct snapshot_chunk *c, stru
 			i++;
 			continue;
 		}
-		if ((w->in_order && snapshot_zeroes(w->m->file, w->gap, at, w->what, err)) ||
-		    snapshot_pread(w->m->file, to, n * SNAPSHOT_PAGE, at, w->what, err))
+		if (w->in_order) {
+			int ret = snapshot_zeroes(w->m->file, &w->gap, at, w->stop, w->what, err);
+
+			if (ret)
+				return ret;
+		}
+		if (snapshot_pread(w->m->file, to, n * SNAPSHOT_PAGE, at, w->what, err))
 			return -1;
 		to += n * SNAPSHOT_PAGE;
 		i += n;
@@ -133,14 +138,18 @@ static int walk_region(struct memory_walk *w, const struct snapshot_region *r,
 {
 	for (; w->chunk < r->nr_chunks; w->chunk++) {
 		const struct snapshot_chunk *c = &r->chunks[w->chunk];
+		int ret;
 
 		if (stop && atomic_load(stop))
 			return 1;
 		if (!c->pages)
 			continue;
-		if (chunk_read(&w->reader, r, w->chunk, err) ||
-		    (w->mem && deliver(w, c, r->gpa + w->chunk * SNAPSHOT_CHUNK, err)))
-			return -1;
+		/* Stopped in it, all of it comes once more. */
+		ret = chunk_read(&w->reader, r, w->chunk, err);
+		if (!ret && w->mem)
+			ret = deliver(w, c, r->gpa + w->chunk * SNAPSHOT_CHUNK, err);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -150,6 +159,7 @@ int memory_walk_on(struct memory_walk *w, const _Atomic bool *stop, struct error
 	const struct snapshot_memory *m = w->reader.m;
 	int ret;
 
+	w->reader.stop = stop;
 	for (; w->region < m->nr; w->region++, w->chunk = 0) {
 		ret = walk_region(w, &m->regions[w->region], stop, err);
 		if (ret)
@@ -157,7 +167,8 @@ int memory_walk_on(struct memory_walk *w, const _Atomic bool *stop, struct error
 	}
 	if (m->encoding != SNAPSHOT_RAW)
 		return 0;
-	return snapshot_zeroes(m->file, w->reader.gap, m->file->size, "guest memory, its end", err);
+	return snapshot_zeroes(m->file, &w->reader.gap, m->file->size, stop,
+			       "guest memory, its end", err);
 }
 
 void memory_walk_end(struct memory_walk *w)

@@ -35,6 +35,7 @@ bool chunk_unpack(enum snapshot_encoding encoding, uint8_t *to, size_t len, cons
  * @stored: private: the chunk as it lies in the file, where it is compressed
  * @in_order: chunks come in the file's order, and in a raw file what is between their pages
  *	from byte @gap on is looked at too: it must be zero
+ * @stop: or NULL: that is left as soon as this is true
  * @what: the part that is being read, for messages
  */
 struct chunk_reader {
@@ -42,6 +43,7 @@ struct chunk_reader {
 	uint8_t *pages, *stored;
 	bool in_order;
 	uint64_t gap;
+	const _Atomic bool *stop;
 	char what[64];
 };
 
@@ -49,7 +51,7 @@ struct chunk_reader {
  * chunk_reader_init() - of @m, which must live as long
  * chunk_read() - chunk @i of region @r, which has pages, into @c->pages
  *
- * Return: 0, or -1 with @err set.
+ * Return: 0; 1: stopped (@stop); -1 with @err set.
  */
 int chunk_reader_init(struct chunk_reader *c, const struct snapshot_memory *m, struct error *err);
 void chunk_reader_free(struct chunk_reader *c);
@@ -129,10 +131,12 @@ struct snapshot_check *snapshot_check_new(struct vm *vm, const struct snapshot_m
 
 /**
  * snapshot_check_finish() - check what is left at once, on the caller's thread (any but the
- *	checking one)
- * @cancel: gives up where that becomes true; what is left then is checked while the VM runs
+ *	checking one), one caller at a time
+ * @cancel: gives up soon after that becomes true, within a chunk; what is left then is checked
+ *	while the VM runs
  *
- * Return: 0: the memory is good, or @c is NULL; -1 with @err set.
+ * Return: 0: the memory is good, or @c is NULL; 1 with @err set: given up; -1 with @err set: it is
+ * not good, and the VM is about to end.
  */
 int snapshot_check_finish(struct snapshot_check *c, const _Atomic bool *cancel, struct error *err);
 

@@ -41,29 +41,31 @@ static bool all_zero(const uint8_t *p, size_t len)
 	return !len || (!*p && !memcmp(p, p + 1, len - 1));
 }
 
-int snapshot_zeroes(const struct snapshot_file *f, uint64_t from, uint64_t to, const char *what,
-		    struct error *err)
+int snapshot_zeroes(const struct snapshot_file *f, uint64_t *from, uint64_t to,
+		    const _Atomic bool *stop, const char *what, struct error *err)
 {
 	uint8_t buf[GAP_STEP];
 
-	while (from < to) {
-		size_t len = (size_t)min_u64(sizeof(buf), to - from);
-		off_t data = to - from < SNAPSHOT_PAGE ? (off_t)from
-						       : lseek(f->fd, (off_t)from, SEEK_DATA);
+	while (*from < to) {
+		size_t len = (size_t)min_u64(sizeof(buf), to - *from);
+		off_t data = to - *from < SNAPSHOT_PAGE ? (off_t)*from
+							: lseek(f->fd, (off_t)*from, SEEK_DATA);
 
+		if (stop && atomic_load(stop))
+			return 1;
 		/* No data up to the end; a file system that can't tell has data everywhere. */
 		if (data < 0 && errno == ENXIO)
-			return 0;
-		if (data > 0 && (uint64_t)data > from) {
-			from = (uint64_t)data;
+			data = (off_t)to;
+		if (data > 0 && (uint64_t)data > *from) {
+			*from = (uint64_t)data;
 			continue;
 		}
-		if (snapshot_pread(f, buf, len, from, what, err))
+		if (snapshot_pread(f, buf, len, *from, what, err))
 			return -1;
 		if (!all_zero(buf, len))
 			return fail(err, "%s: damaged (what must be zero is not, near byte %llu)",
-				    what, (unsigned long long)from);
-		from += len;
+				    what, (unsigned long long)*from);
+		*from += len;
 	}
 	return 0;
 }
@@ -225,13 +227,13 @@ static int verify_sections(const struct snapshot_file *f, struct error *err)
 	for (i = 0; i < f->header.sections; i++) {
 		const struct snapshot_entry *e = &f->entries[i];
 
-		if (snapshot_zeroes(f, from, e->offset, e->name, err) ||
+		if (snapshot_zeroes(f, &from, e->offset, NULL, e->name, err) ||
 		    snapshot_read(f, e->name, UINT16_MAX, &data, &len, err))
 			return -1;
 		free(data);
 		from = e->offset + e->size;
 	}
-	return snapshot_zeroes(f, from, f->header.memory, "guest memory", err);
+	return snapshot_zeroes(f, &from, f->header.memory, NULL, "guest memory", err);
 }
 
 int snapshot_verify(const struct snapshot_file *f, struct error *err)

@@ -88,6 +88,7 @@ static int finish_starts(struct vm *vm, struct error *err)
  * @parent: what the file names as such, where @has_parent
  * @begin: when the pause was asked for
  * @workers, @job: the thread that writes; @ret, @err: what became of that
+ * @damaged: the VM's memory is not good, and it is about to end
  * @done: it has ended; @tick: it is time to tell how far it is
  * @fn, @opaque: who is told
  */
@@ -105,6 +106,7 @@ struct snapshot_save {
 	struct workers *workers;
 	struct worker_job job;
 	int ret;
+	bool damaged;
 	struct error err;
 	struct loop_work done;
 	struct loop_timer tick;
@@ -118,6 +120,7 @@ static void write_out(struct worker_job *job)
 	struct snapshot_save *s = container_of(job, struct snapshot_save, job);
 
 	s->ret = snapshot_check_finish(s->check, &s->progress.cancel, &s->err);
+	s->damaged = s->ret < 0;
 	if (!s->ret)
 		s->ret = snapshot_finish(&s->w, &s->vm->mem, s->req.encoding,
 					 s->has_parent ? s->parent : NULL, s->result.id, &s->err);
@@ -139,9 +142,11 @@ static void finish(struct snapshot_save *s)
 	 */
 	if (!s->ret && vm->paused > 1 && !vm->quiet && !arch_held(vm))
 		vm->quiet = true;
-	else
+	else if (!s->damaged)
 		arch_quiet(vm, false);
-	vm_unpause(vm);
+	/* What is about to end, by what it should not have read, does nothing any more. */
+	if (!s->damaged)
+		vm_unpause(vm);
 	s->result.written = s->w.written;
 	s->result.paused_ns = now_ns() - s->begin;
 	arch_state_losses(vm, &s->result.lost);

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,12 +170,19 @@ static int nice_of(const char *name)
 	return ret;
 }
 
-/* Who checks gives way to vCPUs and to the loop, whose thread this is. */
+static void ask_nice(struct rig *rig, void *arg)
+{
+	(void)rig;
+	*(int *)arg = getpriority(PRIO_PROCESS, 0);
+}
+
+/* Who checks gives way to vCPUs and to the loop. */
 START_TEST(check_gives_way)
 {
 	int mine = getpriority(PRIO_PROCESS, 0), tries = 2000;
 	int least = mine + 10 < 19 ? mine + 10 : 19;
 	struct second b;
+	int found, loop;
 	struct rig a;
 	int fd;
 
@@ -188,12 +196,13 @@ START_TEST(check_gives_way)
 	rig_create(&b.rig);
 	rig_start(&b.rig);
 	/* It may not be there yet; when it is done it stays for two seconds. */
-	while (nice_of("snapshot-check") != least && tries--)
+	while ((found = nice_of("snapshot-check")) != least && tries--)
 		usleep(5000);
-	ck_assert_int_eq(nice_of("snapshot-check"), least);
+	ck_assert_int_eq(found, least);
 	ck_assert_int_eq(nice_of("vcpu0"), mine);
+	rig_call(&b.rig, ask_nice, &loop);
+	ck_assert_int_eq(loop, mine);
 	second_end(&b);
-	ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), mine);
 	close(fd);
 }
 END_TEST
@@ -221,7 +230,7 @@ START_TEST(check_is_taken_over)
 	rig_create(&b.rig);
 	check = b.image.check;
 	ck_assert_ptr_nonnull(check);
-	ck_assert_int_eq(snapshot_check_finish(check, &cancel, &err), -1);
+	ck_assert_int_eq(snapshot_check_finish(check, &cancel, &err), 1);
 	ck_assert_str_eq(err.msg, "given up");
 	if (_i < 2) {
 		cancel = false;
@@ -242,11 +251,129 @@ START_TEST(check_is_taken_over)
 }
 END_TEST
 
-/* Damage is not given a good checksum by saving it at once. */
+/*
+ * However often a save is given up, the check goes on, and its thread is as nice as before. The
+ * walk is left anywhere in the middle.
+ */
+START_TEST(check_goes_on)
+{
+	int mine = getpriority(PRIO_PROCESS, 0), tries = 100, ret = 1, seen = -100;
+	_Atomic bool cancel = true;
+	uint8_t byte = 3;
+	struct second b;
+	struct rig a;
+	int fd;
+
+	first_vm(&a, FAKE_7_2);
+	memset(memory_for_write(&a.vm->mem, RAM, 64 * MIB), 0x11, 64 * MIB);
+	fd = save_as(&a, SNAPSHOT_RAW);
+	quit(&a);
+	ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 64 * MIB - 1)), 1);
+	second_init(&b, fd, FAKE_7_2);
+	rig_create(&b.rig);
+	rig_start(&b.rig);
+	while (ret > 0 && tries--) {
+		usleep(200);
+		ret = snapshot_check_finish(b.image.check, &cancel, &err);
+		if (nice_of("snapshot-check") != -100)
+			seen = nice_of("snapshot-check");
+	}
+	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	if (seen != -100)
+		ck_assert_int_le(seen, mine + 10);
+	rig_end(&b.rig);
+	snapshot_saved_free(&b.saved);
+	snapshot_close(&b.file);
+	close(fd);
+}
+END_TEST
+
+/* A thread that makes and takes back a wish. */
+struct restless {
+	_Atomic bool stop, over;
+};
+
+static void *fidget(void *opaque)
+{
+	struct restless *r = opaque;
+
+	while (!atomic_load(&r->over)) {
+		atomic_store(&r->stop, true);
+		usleep(100);
+		atomic_store(&r->stop, false);
+		usleep(100);
+	}
+	return NULL;
+}
+
+/* All of it, in many turns: good; damaged; what must be zero is not, in the middle and at the end.
+ */
+START_TEST(walk_in_turns)
+{
+	unsigned int stops = 0, tries = 20;
+	struct snapshot_memory m;
+	struct snapshot_file f;
+	struct memory_walk w;
+	struct restless r;
+	pthread_t thread;
+	uint8_t byte = 3;
+	struct rig a;
+	int fd, ret;
+
+	first_vm(&a, FAKE_7_2);
+	memset(memory_for_write(&a.vm->mem, RAM, 32 * MIB), 0x11, 32 * MIB);
+	memset(memory_for_write(&a.vm->mem, RAM + 40 * MIB, 8 * MIB), 0x11, 8 * MIB);
+	fd = save_as(&a, _i == 4 ? SNAPSHOT_ZSTD : SNAPSHOT_RAW);
+	quit(&a);
+	if (_i == 1)
+		ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 47 * MIB)), 1);
+	if (_i == 2)
+		ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 36 * MIB)), 1);
+	if (_i == 3)
+		ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 60 * MIB)), 1);
+	ck_assert_msg(!snapshot_open(&f, fd, &err), "%s", err.msg);
+	ck_assert_msg(!snapshot_memory_open(&m, &f, &err), "%s", err.msg);
+	/* Stopped in the middle, sooner or later. */
+	while (!stops && tries--) {
+		r = (struct restless){0};
+		ck_assert_int_eq(pthread_create(&thread, NULL, fidget, &r), 0);
+		ck_assert_int_eq(memory_walk_begin(&w, &m, NULL, &err), 0);
+		while ((ret = memory_walk_on(&w, &r.stop, &err)) > 0)
+			stops += w.region || w.chunk;
+		memory_walk_end(&w);
+		atomic_store(&r.over, true);
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(ret, _i % 4 ? -1 : 0);
+		ck_assert(!(_i % 4) || strstr(err.msg, "damaged"));
+	}
+	ck_assert_uint_gt(stops, 0);
+	snapshot_memory_close(&m);
+	snapshot_close(&f);
+	close(fd);
+}
+END_TEST
+
+struct at_once {
+	struct rig *rig;
+	struct save *save;
+	_Atomic bool begun;
+};
+
+static void save_at_once(void *opaque)
+{
+	struct at_once *o = opaque;
+
+	begin_save(o->rig, o->save);
+	atomic_store(&o->begun, true);
+}
+
+/* Damage is not given a good checksum by saving it at once; and the VM does nothing any more. */
 START_TEST(damage_is_not_saved)
 {
 	struct save s = {.req = {.encoding = SNAPSHOT_ZLIB}};
 	struct second b;
+	struct at_once o = {.rig = &b.rig, .save = &s};
+	struct loop_work work;
 	struct rig a;
 	uint8_t byte = 3;
 	int fd;
@@ -258,12 +385,17 @@ START_TEST(damage_is_not_saved)
 	ck_assert_int_eq(pwrite(fd, &byte, 1, place_of(fd, RAM + 60 * MIB)), 1);
 	s.req.fd = memfd_create("again", MFD_CLOEXEC);
 	second_init(&b, fd, FAKE_7_2);
-	b.rig.cfg.paused = true;
+	b.rig.cfg.paused = _i;
 	rig_create(&b.rig);
+	/* In the loop's first turn, before the thread has found it. */
+	loop_work_init(&work, save_at_once, &o);
+	loop_post(b.rig.vm->loop, &work);
 	rig_start(&b.rig);
-	rig_call(&b.rig, begin_save, &s);
+	while (!atomic_load(&o.begun))
+		usleep(1000);
 	ck_assert_int_eq(end_save(&s), -1);
 	ck_assert_int_eq(rig_join(&b.rig), VM_DIED);
+	ck_assert_uint_eq(b.rig.vm->paused, _i + 1U);
 	rig_end(&b.rig);
 	snapshot_saved_free(&b.saved);
 	snapshot_close(&b.file);
@@ -372,7 +504,9 @@ int main(void)
 	tcase_add_loop_test(tc, damage, 0, 3);
 	tcase_add_test(tc, check_gives_way);
 	tcase_add_loop_test(tc, check_is_taken_over, 0, 3);
-	tcase_add_test(tc, damage_is_not_saved);
+	tcase_add_test(tc, check_goes_on);
+	tcase_add_loop_test(tc, walk_in_turns, 0, 5);
+	tcase_add_loop_test(tc, damage_is_not_saved, 0, 2);
 	tcase_add_loop_test(tc, not_mapped, 0, 2);
 	tcase_add_test(tc, time_of_start);
 	suite_add_tcase(suite, tc);

@@ -233,8 +233,12 @@ int snapshot_pread(const struct snapshot_file *f, void *buf, size_t len, uint64_
 
 /**
  * snapshot_zeroes() - [@from, @to) of the file must be zeroes; holes are not read
+ * @from: what is behind it was zeroes
+ * @stop: or NULL: leave it there as soon as that is true
+ *
+ * Return: 0; 1: stopped; -1 with @err set.
  */
-int snapshot_zeroes(const struct snapshot_file *f, uint64_t from, uint64_t to, const char *what,
-		    struct error *err);
+int snapshot_zeroes(const struct snapshot_file *f, uint64_t *from, uint64_t to,
+		    const _Atomic bool *stop, const char *what, struct error *err);
 
 #endif /* LKVM_SNAPSHOT_FORMAT_H */
